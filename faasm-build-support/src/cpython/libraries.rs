@@ -1,0 +1,243 @@
+//! The C libraries that CPython's standard library is made with: zlib, bzip2, xz and SQLite.
+//!
+//! Their sources come from crates that carry them, so Cargo fetches and checks them, from wherever the user has told it to. The
+//! crates themselves are not compiled. They are dependencies of a package that exists only for this, so they neither show up
+//! in the lock file of people who use this crate nor clash with another version of the same crate there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::MetadataCommand;
+
+use crate::cache::Key;
+use crate::error::{Error, Result};
+use crate::fs_util;
+use crate::progress::Context;
+use crate::toolchain::{self, Toolchain};
+
+const RECIPE: &str = "1";
+const MANIFEST: &str = include_str!("../../c-sources.toml");
+const LOCK: &str = include_str!("../../c-sources.lock");
+
+/// Installed libraries: `lib/*.a` and `include/`.
+pub(super) struct Libraries {
+    pub(super) directory: PathBuf,
+    pub(super) key: Key,
+}
+
+impl Libraries {
+    /// The variables that tell CPython's `configure` where the libraries are. With them it does not ask pkg-config, which may
+    /// not be there or know of others.
+    pub(super) fn configure_variables(&self) -> Vec<(String, String)> {
+        let flags = format!("-I{}", self.directory.join("include").display());
+        LIBRARIES
+            .iter()
+            .flat_map(|library| {
+                let link = format!("-L{} -l{}", self.directory.join("lib").display(), library.archive);
+                [(format!("{}_CFLAGS", library.variable), flags.clone()), (format!("{}_LIBS", library.variable), link)]
+            })
+            .collect()
+    }
+
+    /// The libraries' archives.
+    pub(super) fn archives(&self) -> impl Iterator<Item = PathBuf> {
+        LIBRARIES.iter().map(|library| self.directory.join("lib").join(format!("lib{}.a", library.archive)))
+    }
+}
+
+struct Library {
+    /// The crate that carries the source.
+    package: &'static str,
+    /// `z` for `libz.a`.
+    archive: &'static str,
+    /// The beginning of the variables by which CPython's `configure` is told about it.
+    variable: &'static str,
+    /// Directories below the crate, with names of the C files in them; no names stands for all but `excluded`.
+    sources: &'static [(&'static str, &'static [&'static str])],
+    /// What the names of files to leave out end with: other variants of what is built, and generators of tables.
+    excluded: &'static [&'static str],
+    include: &'static [&'static str],
+    flags: &'static [&'static str],
+    /// Files or directories below the crate whose content others include.
+    headers: &'static [&'static str],
+}
+
+const LIBRARIES: [Library; 4] = [
+    Library {
+        package: "libz-sys",
+        archive: "z",
+        variable: "ZLIB",
+        sources: &[("src/zlib", &[])],
+        excluded: &[],
+        include: &[],
+        flags: &["-DHAVE_UNISTD_H", "-DHAVE_HIDDEN", "-D_LARGEFILE64_SOURCE=1"],
+        headers: &["src/zlib/zlib.h", "src/zlib/zconf.h"],
+    },
+    Library {
+        package: "bzip2-sys",
+        archive: "bz2",
+        variable: "BZIP2",
+        sources: &[(
+            "bzip2-1.0.8",
+            &["blocksort.c", "huffman.c", "crctable.c", "randtable.c", "compress.c", "decompress.c", "bzlib.c"],
+        )],
+        excluded: &[],
+        include: &[],
+        flags: &["-D_FILE_OFFSET_BITS=64"],
+        headers: &["bzip2-1.0.8/bzlib.h"],
+    },
+    Library {
+        package: "liblzma-sys",
+        archive: "lzma",
+        variable: "LIBLZMA",
+        sources: &[
+            ("xz/src/liblzma/check", &[]),
+            ("xz/src/liblzma/common", &[]),
+            ("xz/src/liblzma/delta", &[]),
+            ("xz/src/liblzma/lz", &[]),
+            ("xz/src/liblzma/lzma", &[]),
+            ("xz/src/liblzma/rangecoder", &[]),
+            ("xz/src/liblzma/simple", &[]),
+            ("xz/src/common", &["tuklib_physmem.c", "tuklib_cpucores.c"]),
+        ],
+        excluded: &["_small.c", "_tablegen.c", "_consts_gen.c", "_mt.c"],
+        include: &[
+            ".",
+            "xz/src/common",
+            "xz/src/liblzma/api",
+            "xz/src/liblzma/check",
+            "xz/src/liblzma/common",
+            "xz/src/liblzma/delta",
+            "xz/src/liblzma/lz",
+            "xz/src/liblzma/lzma",
+            "xz/src/liblzma/rangecoder",
+            "xz/src/liblzma/simple",
+        ],
+        flags: &["-DHAVE_CONFIG_H", "-DNDEBUG", "-D_WASI_EMULATED_SIGNAL"],
+        headers: &["xz/src/liblzma/api"],
+    },
+    Library {
+        package: "libsqlite3-sys",
+        archive: "sqlite3",
+        variable: "LIBSQLITE3",
+        sources: &[("sqlite3", &["sqlite3.c"])],
+        excluded: &[],
+        include: &[],
+        flags: &[
+            "-DSQLITE_DEFAULT_MEMSTATUS=0",
+            "-DSQLITE_ENABLE_COLUMN_METADATA",
+            "-DSQLITE_ENABLE_DBSTAT_VTAB",
+            "-DSQLITE_ENABLE_FTS5",
+            "-DSQLITE_ENABLE_MATH_FUNCTIONS",
+            "-DSQLITE_ENABLE_RTREE",
+            "-DSQLITE_OMIT_LOAD_EXTENSION",
+            "-DSQLITE_THREADSAFE=0",
+            // WASI has no shared memory, which the write-ahead log needs.
+            "-DSQLITE_OMIT_WAL",
+            "-DLONGDOUBLE_TYPE=double",
+            "-D_WASI_EMULATED_GETPID",
+            "-D_WASI_EMULATED_MMAN",
+            "-D_WASI_EMULATED_PROCESS_CLOCKS",
+        ],
+        headers: &["sqlite3/sqlite3.h", "sqlite3/sqlite3ext.h"],
+    },
+];
+
+/// Compiles the libraries for WebAssembly.
+pub(super) fn libraries(cx: &Context, toolchain: &Toolchain) -> Result<Libraries> {
+    let key = Key::new()
+        .value("recipe", RECIPE)
+        .value("toolchain", toolchain.identity())
+        .content("sources", LOCK)
+        .value("flags", LIBRARIES.map(|library| library.flags.join(" ")).join("; "));
+    let key = toolchain::cc_variables(key, toolchain.target());
+    let directory = cx.entry("cpython", "libraries", &key, |directory| {
+        let sources = sources(cx)?;
+        for library in &LIBRARIES {
+            let source = sources.iter().find(|(name, _)| name == library.package).map(|(_, path)| path);
+            let source = source.ok_or_else(|| Error::Lookup {
+                what: format!("the source of lib{}", library.archive),
+                reason: format!("the crate {} is not among the packages of Cargo's answer", library.package),
+            })?;
+            install(toolchain, library, source, directory)?;
+        }
+        Ok(())
+    })?;
+    Ok(Libraries { directory, key })
+}
+
+/// Where Cargo has put the crates. It downloads them if need be.
+fn sources(cx: &Context) -> Result<Vec<(String, PathBuf)>> {
+    let package = tempfile::tempdir().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
+    let write = |name: &str, text: &str| {
+        let path = package.path().join(name);
+        fs::write(&path, text).map_err(Error::io("write", &path))
+    };
+    fs::create_dir(package.path().join("src")).map_err(Error::io("create a directory in", package.path()))?;
+    write("Cargo.toml", MANIFEST)?;
+    write("Cargo.lock", LOCK)?;
+    write("src/lib.rs", "")?;
+
+    let mut options = vec!["--locked".to_owned()];
+    if cx.offline {
+        options.push("--offline".to_owned());
+    }
+    // The working directory stays ours: Cargo looks for its configuration, with the user's registries, from there upwards.
+    let metadata = MetadataCommand::new()
+        .manifest_path(package.path().join("Cargo.toml"))
+        .other_options(options)
+        .exec()
+        .map_err(|error| Error::Lookup { what: "the sources of zlib, bzip2, xz and SQLite".to_owned(), reason: error.to_string() })?;
+    let directory = |package: &cargo_metadata::Package| package.manifest_path.parent().map(|it| it.as_std_path().to_path_buf());
+    Ok(metadata.packages.iter().filter_map(|it| Some((it.name.to_string(), directory(it)?))).collect())
+}
+
+fn install(toolchain: &Toolchain, library: &Library, source: &Path, directory: &Path) -> Result<()> {
+    let objects = tempfile::tempdir_in(directory).map_err(Error::io("create a directory in", directory))?;
+    let mut build = toolchain.compile(objects.path());
+    for (below, names) in library.sources {
+        let below = source.join(below);
+        if names.is_empty() {
+            build.files(c_files(&below, library.excluded)?);
+        } else {
+            build.files(names.iter().map(|name| below.join(name)));
+        }
+    }
+    build.includes(library.include.iter().map(|path| source.join(path)));
+    build.flags(library.flags);
+    build.try_compile(library.archive).map_err(|error| Error::Compile {
+        what: format!("lib{}", library.archive),
+        reason: error.to_string(),
+    })?;
+
+    let archive = format!("lib{}.a", library.archive);
+    let (lib, include) = (directory.join("lib"), directory.join("include"));
+    for path in [&lib, &include] {
+        fs::create_dir_all(path).map_err(Error::io("create the directory", path))?;
+    }
+    let built = objects.path().join(&archive);
+    fs::rename(&built, lib.join(&archive)).map_err(Error::io("move", &built))?;
+    for header in library.headers {
+        let path = source.join(header);
+        if path.is_dir() {
+            fs_util::copy_tree(&path, &include)?;
+        } else if let Some(name) = path.file_name() {
+            fs::copy(&path, include.join(name)).map_err(Error::io("copy", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// The C files of a directory, sorted so that the archive is always the same.
+fn c_files(directory: &Path, excluded: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
+        let path = entry.map_err(Error::io("read the directory", directory))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".c") && !excluded.iter().any(|end| name.ends_with(end)) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,35 @@
+//! CPython, built twice from one source: natively, to build and byte-compile with, and for WebAssembly.
+
+mod libraries;
+mod native;
+mod stdlib;
+mod wasm;
+
+pub use native::{Native, native};
+pub use stdlib::{Stdlib, stdlib};
+pub(crate) use stdlib::{byte_compile, library_path};
+pub use wasm::{Wasm, wasm};
+
+use std::path::PathBuf;
+
+use crate::cache::Key;
+use crate::error::Result;
+use crate::progress::Context;
+use crate::source;
+
+/// The version of Python, everywhere: what runs in the sandbox and what runs on the machine are the same.
+pub const VERSION: &str = "3.13.5";
+
+/// The `X.Y` in names of files and directories.
+pub const SHORT_VERSION: &str = "3.13";
+
+/// The unpacked source, and its part of keys. It is shared by builds, which therefore happen elsewhere and must not have
+/// Python write byte code into it.
+fn source(cx: &Context) -> Result<(PathBuf, Key)> {
+    let pin = &source::pin::CPYTHON;
+    let key = Key::new().value("sha256", pin.sha256);
+    let directory = cx.entry("source", &format!("cpython-{VERSION}"), &key, |directory| {
+        source::unpack(&source::fetch(cx, pin)?, directory)
+    })?;
+    Ok((directory.join(format!("Python-{VERSION}")), key))
+}

@@ -1,0 +1,73 @@
+//! The standard library as it lies below the root of the sandbox, byte-compiled.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::wasm::SYSCONFIG_DATA;
+use super::{Native, SHORT_VERSION, VERSION, Wasm};
+use crate::cache::Key;
+use crate::command;
+use crate::error::{Error, Result};
+use crate::fs_util;
+use crate::progress::Context;
+
+const RECIPE: &str = "1";
+
+/// Packages that need what a sandbox does not have (a screen, pip's own wheels), and the tests, which are as large as the rest
+/// together.
+const LEFT_OUT: [&str; 6] = ["__pycache__", "ensurepip", "idlelib", "test", "tkinter", "turtledemo"];
+
+/// The standard library.
+#[derive(Clone, Debug)]
+pub struct Stdlib {
+    /// Contains `lib/python3.13`.
+    pub root: PathBuf,
+    /// Contains the package `test`: CPython's own tests, not part of an image.
+    pub tests: PathBuf,
+    /// What it was made from.
+    pub key: Key,
+}
+
+/// Lays out the standard library.
+///
+/// # Errors
+///
+/// When it cannot be copied or byte-compiled.
+pub fn stdlib(cx: &Context, native: &Native, wasm: &Wasm) -> Result<Stdlib> {
+    let key = Key::new().value("recipe", RECIPE).value("wasm", wasm.key.hex());
+    let directory = cx.entry("cpython", &format!("{VERSION}-stdlib"), &key, |directory| {
+        let library = directory.join("root").join(library_path());
+        fs_util::copy_tree_except(&wasm.source.join("Lib"), &library, &LEFT_OUT)?;
+        let data = wasm.sysconfig_data();
+        std::fs::copy(&data, library.join(SYSCONFIG_DATA)).map_err(Error::io("copy", &data))?;
+        byte_compile(cx, native, &directory.join("root"), &library)?;
+        fs_util::copy_tree_except(&wasm.source.join("Lib/test"), &directory.join("tests/test"), &["__pycache__"])
+    })?;
+    Ok(Stdlib { root: directory.join("root"), tests: directory.join("tests"), key })
+}
+
+/// Where the library is below the root of the sandbox.
+pub(crate) fn library_path() -> PathBuf {
+    Path::new("lib").join(format!("python{SHORT_VERSION}"))
+}
+
+/// Byte-compiles what is in `directory`, which is below the future root of a sandbox, `root`.
+///
+/// The byte code does not check its source: times change when files are copied, and nothing in a sandbox's root ever does.
+pub(crate) fn byte_compile(cx: &Context, native: &Native, root: &Path, directory: &Path) -> Result<()> {
+    const STEP: &str = "byte-compile";
+    let log = command::new_log(cx, STEP)?;
+    cx.message(STEP, "byte-compiling");
+    command::run(
+        STEP,
+        &log,
+        Command::new(native.python())
+            .args(["-I", "-B", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"])
+            .args(["-j", &cx.jobs.to_string()])
+            // Tracebacks are to name files as they are called in the sandbox.
+            .arg("-s")
+            .arg(root)
+            .args(["-p", "/"])
+            .arg(directory),
+    )
+}

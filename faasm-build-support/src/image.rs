@@ -1,0 +1,196 @@
+//! The builder: from nothing to an image.
+
+mod initialise;
+mod manifest;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use faasm_image::{CodeEntry, FileEntry, Manifest};
+
+use crate::cache::Key;
+use crate::cpython;
+use crate::error::{Error, Result};
+use crate::fs_util;
+use crate::link::{self, GuestSources};
+use crate::progress::Context;
+use crate::script;
+use crate::toolchain;
+
+const RECIPE: &str = "1";
+
+/// An image that is about to be built.
+///
+/// ```no_run
+/// // build.rs
+/// fn main() -> Result<(), faasm_build_support::Error> {
+///     faasm_build_support::Image::from_manifest()?.preload(["json"]).build()?.emit();
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is built before `build` is called"]
+pub struct Image {
+    guest: GuestSources,
+    preload: Vec<String>,
+    watched: Vec<PathBuf>,
+}
+
+impl Image {
+    /// An image with a guest of these sources, and nothing preloaded.
+    pub fn new(guest: GuestSources) -> Self {
+        Self { guest, preload: Vec::new(), watched: Vec::new() }
+    }
+
+    /// For build scripts: an image as `[package.metadata.faasm]` in the `Cargo.toml` of the package describes it, with the guest
+    /// of `py_func`, on which the package must depend.
+    ///
+    /// # Errors
+    ///
+    /// When this does not run in a build script, the manifest says something that cannot be used, or the package does not depend
+    /// on `py_func`.
+    pub fn from_manifest() -> Result<Self> {
+        let package = script::package()?;
+        let settings = manifest::read(&package.join("Cargo.toml"))?;
+        let guest = script::guest_package(&package)?;
+        let watched = vec![guest.join("guest"), guest.join("python")];
+        Ok(Self { guest: GuestSources::read(&guest)?, preload: settings.preload, watched })
+    }
+
+    /// Modules to import before the image is taken, so that no call has to.
+    pub fn preload<S: Into<String>>(mut self, modules: impl IntoIterator<Item = S>) -> Self {
+        self.preload.extend(modules.into_iter().map(Into::into));
+        self
+    }
+
+    /// Builds the image, with what the environment says about cache and network; see [`Context::from_env`]. What is in the
+    /// cache is not built again. In a build script the image is laid out in `OUT_DIR`, so that a build does not depend on the
+    /// cache once it is done.
+    ///
+    /// # Errors
+    ///
+    /// When a step fails; see [`Error`].
+    pub fn build(self) -> Result<Built> {
+        let watched = self.watched.clone();
+        let cached = self.build_in(&Context::from_env()?)?;
+        let directory = match env::var_os("OUT_DIR") {
+            Some(out) => {
+                let directory = Path::new(&out).join("faasm-image");
+                cached.lay_out(&directory)?;
+                directory
+            }
+            None => cached.directory,
+        };
+        Ok(Built { directory, watched })
+    }
+
+    /// Builds the image in the cache of `cx`.
+    ///
+    /// # Errors
+    ///
+    /// When a step fails; see [`Error`].
+    pub fn build_in(self, cx: &Context) -> Result<Built> {
+        let toolchain = toolchain::wasi(cx)?;
+        let python = cpython::wasm(cx, &toolchain)?;
+        let native = cpython::native(cx)?;
+        let stdlib = cpython::stdlib(cx, &native, &python)?;
+        let linked = link::link(cx, &toolchain, &python, &self.guest)?;
+
+        let settings = faasm_image::fingerprint(None).map_err(image_error("set up the engine"))?;
+        let code_key = Key::new().file("wasm", &linked.wasm)?.value("engine", faasm_image::ENGINE_VERSION).value("settings", &settings);
+        let code = cx.entry("image", "code", &code_key, |directory| {
+            let wasm = fs::read(&linked.wasm).map_err(Error::io("read", &linked.wasm))?;
+            let code = faasm_image::compile(&wasm, None).map_err(image_error("compile the guest to machine code"))?;
+            write(&directory.join(CODE), &code)
+        })?;
+
+        let mut key = Key::new()
+            .value("recipe", RECIPE)
+            .value("link", linked.key.hex())
+            .value("code", code_key.hex())
+            .value("stdlib", stdlib.key.hex())
+            .value("preload", self.preload.join(" "));
+        for (name, content) in &self.guest.python {
+            key = key.content(name, content);
+        }
+        let directory = cx.entry("image", "base", &key, |directory| {
+            let root = directory.join("root");
+            fs_util::link_tree(&stdlib.root, &root)?;
+            let packages = root.join(cpython::library_path()).join("site-packages");
+            link::write_tree(&packages, &self.guest.python)?;
+            cpython::byte_compile(cx, &native, &root, &packages)?;
+
+            fs_util::link_or_copy(&code.join(CODE), &directory.join(CODE))?;
+            fs_util::link_or_copy(&linked.wasm, &directory.join(WASM))?;
+            let wasm = fs::read(&linked.wasm).map_err(Error::io("read", &linked.wasm))?;
+            let boot = faasm_image::boot_memory(&wasm).map_err(image_error("read the initial memory of the guest"))?;
+            write(&directory.join(BOOT), &boot)?;
+            cx.message("image base", "starting the interpreter");
+            initialise::initialise(directory, &self.preload)?;
+
+            let describe = |name| FileEntry::of(directory, name).map_err(image_error("describe the image"));
+            let manifest = Manifest {
+                format: faasm_image::FORMAT,
+                python: cpython::VERSION.to_owned(),
+                wasm: describe(WASM)?,
+                code: CodeEntry::of(directory, CODE, None).map_err(image_error("describe the image"))?,
+                boot: describe(BOOT)?,
+                base: describe(BASE)?,
+                inputs: [
+                    ("toolchain", toolchain.identity()),
+                    ("cpython", &python.key.hex()),
+                    ("stdlib", &stdlib.key.hex()),
+                    ("guest", &linked.key.hex()),
+                    ("preload", &self.preload.join(" ")),
+                ]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            };
+            manifest.write(directory).map_err(image_error("write the manifest of the image"))
+        })?;
+        Ok(Built { directory, watched: self.watched })
+    }
+}
+
+const WASM: &str = "py_func.wasm";
+const CODE: &str = "py_func.cwasm";
+const BOOT: &str = "boot.mem";
+const BASE: &str = "base.mem";
+
+/// An image that was built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    directory: PathBuf,
+    watched: Vec<PathBuf>,
+}
+
+impl Built {
+    /// The image's directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Makes `directory` a copy of the image. Files are linked where the file system can do that.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be written. Then it is as it was, or gone.
+    pub fn lay_out(&self, directory: &Path) -> Result<()> {
+        fs_util::replace_directory(directory, |new| fs_util::link_tree(&self.directory, new))
+    }
+
+    /// Tells Cargo when to run the build script again, and the crate (as `env!("FAASM_IMAGE")`) and its dependents where the
+    /// image is.
+    pub fn emit(&self) {
+        script::emit(&self.directory, &self.watched);
+    }
+}
+
+fn image_error<E: std::error::Error + Send + Sync + 'static>(action: &'static str) -> impl FnOnce(E) -> Error {
+    move |source| Error::Image { action, source: Box::new(source) }
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    fs::write(path, content).map_err(Error::io("write", path))
+}

@@ -1,0 +1,68 @@
+//! `[package.metadata.faasm]` in a `Cargo.toml`.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+/// What a package says about its image.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct Settings {
+    /// Modules to import before the image is taken.
+    pub(super) preload: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    package: Package,
+}
+
+#[derive(Default, Deserialize)]
+struct Package {
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    faasm: Settings,
+}
+
+/// Reads the settings from a `Cargo.toml`; those of a package without any are the defaults.
+pub(super) fn read(path: &Path) -> Result<Settings> {
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    parse(&text).map_err(|error| Error::Manifest { path: path.to_path_buf(), reason: error.to_string() })
+}
+
+fn parse(text: &str) -> Result<Settings, toml::de::Error> {
+    toml::from_str::<Manifest>(text).map(|manifest| manifest.package.metadata.faasm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings() {
+        let preload = |names: &[&str]| Settings { preload: names.iter().map(|&name| name.to_owned()).collect() };
+        for (text, expected) in [
+            ("", preload(&[])),
+            ("[package]\nname = 'x'", preload(&[])),
+            ("[package.metadata.other]\na = 1", preload(&[])),
+            ("[package.metadata.faasm]\npreload = ['json', 're']", preload(&["json", "re"])),
+        ] {
+            assert_eq!(parse(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        let error = parse("[package.metadata.faasm]\nprelaod = []").unwrap_err().to_string();
+        assert!(error.contains("line 2") && error.contains("prelaod"), "{error}");
+    }
+}

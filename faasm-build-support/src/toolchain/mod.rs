@@ -1,0 +1,166 @@
+//! The compilers: one for WebAssembly, one for the machine itself. Both come with their own C library, so that nothing a
+//! build makes depends on what else is installed.
+
+mod headers;
+mod wasi_sdk;
+mod zig;
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::cache::Key;
+use crate::error::{Error, Result};
+use crate::progress::Context;
+
+/// The WebAssembly target, as clang and Rust name it. CPython 3.13 calls it `wasm32-wasi`.
+pub const WASI_TARGET: &str = "wasm32-wasip1";
+
+/// A C toolchain: programs that behave as an ordinary clang and its binary utilities, without further flags.
+#[derive(Clone, Debug)]
+pub struct Toolchain {
+    bin: PathBuf,
+    identity: String,
+    target: String,
+}
+
+impl Toolchain {
+    /// The C compiler, which is also the linker's driver.
+    pub fn cc(&self) -> PathBuf {
+        self.bin.join("cc")
+    }
+
+    /// The C++ compiler.
+    pub fn cxx(&self) -> PathBuf {
+        self.bin.join("c++")
+    }
+
+    /// The archiver.
+    pub fn ar(&self) -> PathBuf {
+        self.bin.join("ar")
+    }
+
+    /// Writes the index of an archive.
+    pub fn ranlib(&self) -> PathBuf {
+        self.bin.join("ranlib")
+    }
+
+    /// What the toolchain is, as a part of keys: equal for equal toolchains on any machine.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// The target, as a triple that a `configure` script understands.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// A C compilation with the `cc` crate, optimised for speed, that leaves its results in `out`.
+    ///
+    /// The crate honours `CFLAGS` and its variants; [`cc_variables`] makes them part of a key.
+    pub fn compile(&self, out: &Path) -> cc::Build {
+        // The crate knows Rust's names of targets, in which the vendor is not optional. For WASI both are one.
+        let target = if self.target == WASI_TARGET { WASI_TARGET } else { env!("FAASM_HOST") };
+        let mut build = cc::Build::new();
+        build
+            .compiler(self.cc())
+            .archiver(self.ar())
+            .ranlib(self.ranlib())
+            .target(target)
+            .host(env!("FAASM_HOST"))
+            .out_dir(out)
+            .opt_level(3)
+            .debug(false)
+            .no_default_flags(true)
+            .flag("-O3")
+            .flag("-fwrapv")
+            .warnings(false)
+            .cargo_metadata(false)
+            .cargo_warnings(false);
+        build
+    }
+}
+
+/// The toolchain for WebAssembly: the WASI SDK at `WASI_SDK_PATH` if that is set, else one made from the pinned `ziglang`
+/// wheel.
+///
+/// # Errors
+///
+/// When the SDK is incomplete, the wheel cannot be had, or its C library cannot be built.
+pub fn wasi(cx: &Context) -> Result<Toolchain> {
+    match env::var_os(wasi_sdk::VARIABLE).filter(|it| !it.is_empty()) {
+        Some(path) => wasi_sdk::toolchain(cx, Path::new(&path)),
+        None => zig::wasi(cx),
+    }
+}
+
+/// The toolchain for this machine, for the native Python.
+///
+/// # Errors
+///
+/// When the wheel cannot be had.
+pub fn native(cx: &Context) -> Result<Toolchain> {
+    zig::native(cx)
+}
+
+/// This machine, as `configure` scripts name it.
+///
+/// # Errors
+///
+/// When there is no toolchain for it.
+pub(crate) fn native_triple() -> Result<String> {
+    zig::build_triple()
+}
+
+/// Adds the variables of the user that change what the `cc` crate does for `target` to a key.
+pub fn cc_variables(mut key: Key, target: &str) -> Key {
+    for name in ["CFLAGS".to_owned(), format!("TARGET_CFLAGS"), format!("CFLAGS_{target}"), format!("CFLAGS_{}", target.replace('-', "_"))] {
+        if let Ok(value) = env::var(&name) {
+            key = key.value(&name, value);
+        }
+    }
+    key
+}
+
+/// Writes an executable shell script that runs `command`, a list of words, with the script's own arguments behind it.
+fn write_wrapper(path: &Path, variables: &[(&str, &Path)], command: &[&str]) -> Result<()> {
+    let mut script = String::from("#!/bin/sh\n");
+    for (name, value) in variables {
+        script += &format!("export {name}={}\n", quote(&value.to_string_lossy()));
+    }
+    script += "exec";
+    for word in command {
+        script += " ";
+        script += &quote(word);
+    }
+    script += " \"$@\"\n";
+    std::fs::write(path, script).map_err(Error::io("write", path))?;
+    make_executable(path)
+}
+
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+fn make_executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).map_err(Error::io("make executable", path))
+}
+
+fn symlink(target: &Path, link: &Path) -> Result<()> {
+    std::os::unix::fs::symlink(target, link).map_err(Error::io("create the link", link))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrappers_pass_every_word_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let wrapper = directory.path().join("it's a wrapper");
+        write_wrapper(&wrapper, &[("SOME_PATH", Path::new("/a b"))], &["sh", "-c", "printf '%s|' \"$SOME_PATH\" \"$@\"", "sh"])
+            .unwrap();
+        let output = std::process::Command::new(&wrapper).args(["x y", "", "$z"]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "/a b|x y||$z|");
+    }
+}

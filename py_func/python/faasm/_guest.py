@@ -1,0 +1,194 @@
+"""The guest's side of making images and of calls. Run by py_func.c; people use the package `faasm`.
+
+Every function that py_func.c calls answers an int. Whatever goes wrong in code of the user is
+reported to the host here, so that no exception of theirs reaches C.
+"""
+
+import gc
+import importlib
+import linecache
+import sys
+import traceback
+import types
+
+import _faasm
+
+_main = None
+_main_takes_input = False
+_restore_hooks = []
+
+
+def on_restore(hook):
+    """Has `hook()` run at the start of every call, before the entry point.
+
+    Every call starts from the memory as it was after the module's import. Whatever drew on randomness or time
+    there is the same in each of them; this is where to draw again. The standard library's generators and
+    NumPy's are reseeded without asking. Returns `hook`, so that it can be used as a decorator.
+    """
+    _restore_hooks.append(hook)
+    return hook
+
+
+def prepare(preloads):
+    """Makes the interpreter ready to be the base image: imports the modules named in `preloads`, one a line."""
+    for name in preloads.decode().split():
+        try:
+            importlib.import_module(name)
+        except BaseException as exception:
+            return _fail(exception)
+    _settle()
+    return 0
+
+
+def load(request):
+    """Imports the module of a function: `name NUL file NUL entry NUL source`."""
+    global _main, _main_takes_input
+    name, file, entry, source = request.split(b"\0", 3)
+    name, file, entry = name.decode(), file.decode(), entry.decode()
+    try:
+        code = compile(source, file, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as exception:
+        # ValueError is what a NUL byte in the source raises.
+        _faasm.fail(_faasm.FAASM_FAIL_SYNTAX, _format(exception))
+        return -1
+    # Tracebacks show lines of the source, which is no file here. The cache is where linecache would put them.
+    linecache.cache[file] = (len(source), None, source.decode(errors="replace").splitlines(True), file)
+    # A function may be called `json`: that must not become the module that others get to import.
+    if name in sys.stdlib_module_names or name in sys.modules:
+        name = "function_" + name
+    module = types.ModuleType(name)
+    module.__file__ = file
+    sys.modules[name] = module
+    try:
+        exec(code, module.__dict__)
+    except BaseException as exception:
+        return _fail(exception)
+    finally:
+        _flush()
+    sys.modules["faasm._function"] = module
+    _main = getattr(module, entry, None)
+    if callable(_main):
+        _main_takes_input = _takes_input(_main)
+    else:
+        _main = None
+    _settle()
+    return 0
+
+
+def call(entry):
+    """Calls the entry point named `entry`, or the default one if that is None."""
+    try:
+        if entry is None and _main is not None:
+            function, takes_input = _main, _main_takes_input
+        else:
+            module = sys.modules["faasm._function"]
+            function = getattr(module, entry or "faasm_main", None)
+            if not callable(function):
+                return _fail_entry(module, entry or "faasm_main")
+            takes_input = _takes_input(function)
+        _restore()
+        return _finish(function(_faasm.input()) if takes_input else function())
+    except SystemExit as exit:
+        return _exit_status(exit.code)
+    except BaseException as exception:
+        return _fail(exception)
+    finally:
+        _flush()
+
+
+def _settle():
+    # What is alive now is alive in every call: no collection needs to look at it, and none writes to its pages.
+    gc.collect()
+    gc.freeze()
+
+
+def _restore():
+    modules = sys.modules
+    if random := modules.get("random"):
+        random.seed()
+    if tempfile := modules.get("tempfile"):
+        tempfile._name_sequence = None
+    if uuid := modules.get("uuid"):
+        uuid._node = uuid._last_timestamp = None
+    if numpy_random := modules.get("numpy.random"):
+        numpy_random.seed()
+    for hook in _restore_hooks:
+        hook()
+
+
+def _takes_input(function):
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        bound = 1 if hasattr(function, "__self__") else 0
+        return code.co_argcount > bound or bool(code.co_flags & 0x04)  # CO_VARARGS
+    import inspect
+
+    try:
+        inspect.signature(function).bind(b"")
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _finish(result):
+    if result is None:
+        return 0
+    if isinstance(result, int) and not isinstance(result, bool):
+        if -(2**31) <= result < 2**31:
+            return result
+        problem = f"the entry point returned {result}, a status has 32 bits"
+    elif isinstance(result, str):
+        _faasm.output(result.encode())
+        return 0
+    elif isinstance(result, (bytes, bytearray, memoryview)):
+        _faasm.output(result)
+        return 0
+    else:
+        problem = f"the entry point returned {type(result).__name__!r}; it may return None, an int status, bytes or str"
+    _faasm.fail(_faasm.FAASM_FAIL_RESULT, problem.encode())
+    return -1
+
+
+def _exit_status(code):
+    # As the interpreter itself does it: a number is the status, None is success, anything else is a message.
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code if -(2**31) <= code < 2**31 else 1
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _fail(exception):
+    kind = _faasm.FAASM_FAIL_MEMORY if isinstance(exception, MemoryError) else _faasm.FAASM_FAIL_EXCEPTION
+    _faasm.fail(kind, _format(exception))
+    return -1
+
+
+def _fail_entry(module, entry):
+    there = sorted(
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, types.FunctionType) and value.__module__ == module.__name__ and not name.startswith("_")
+    )
+    text = f"{module.__file__} has no function {entry!r}"
+    text += f"; it has {', '.join(there)}" if there else ", and no other"
+    _faasm.fail(_faasm.FAASM_FAIL_ENTRY, text.encode())
+    return -1
+
+
+def _format(exception):
+    # Frames of this file are no news to people who look for the line of theirs.
+    tb = exception.__traceback__
+    while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
+        tb = tb.tb_next
+    return "".join(traceback.format_exception(exception.with_traceback(tb))).encode(errors="backslashreplace")
+
+
+def _flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            # Closed or replaced by the function: then there is nothing of ours left to write.
+            pass

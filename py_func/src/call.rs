@@ -1,0 +1,200 @@
+//! One call: what it is given, what comes out of it, and how it can fail.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::function::Function;
+
+/// A call that is about to be made. `await` it, or [`wait`](Self::wait) for it where there is no async runtime.
+#[must_use = "nothing is called before this is awaited or waited for"]
+pub struct Call<'a> {
+    pub(crate) function: &'a Function,
+    pub(crate) input: Vec<u8>,
+    pub(crate) entry: Option<String>,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Call<'_> {
+    /// Calls another entry point than the function's default one.
+    pub fn entry(mut self, name: impl Into<String>) -> Self {
+        self.entry = Some(name.into());
+        self
+    }
+
+    /// Another time limit than the runtime's.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Makes the call and blocks until it is done.
+    ///
+    /// # Errors
+    ///
+    /// When the call did not return; see [`CallError`].
+    pub fn wait(self) -> Result<Output, CallFailure> {
+        let (call, runtime) = self.into_job();
+        runtime.executor.run_blocking(call).unwrap_or_else(|| Err(CallFailure::stopped()))
+    }
+
+    fn into_job(self) -> (impl FnOnce() -> Result<Output, CallFailure> + Send + 'static, std::sync::Arc<crate::runtime::Inner>) {
+        let (function, runtime) = (self.function.inner.clone(), self.function.runtime.clone());
+        let inner = runtime.clone();
+        let Self { input, entry, timeout, .. } = self;
+        (move || function.run(&inner, input, entry.as_deref(), timeout), runtime)
+    }
+}
+
+impl<'a> IntoFuture for Call<'a> {
+    type Output = Result<Output, CallFailure>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let (call, runtime) = self.into_job();
+        Box::pin(async move { runtime.executor.run(call).await.unwrap_or_else(|| Err(CallFailure::stopped())) })
+    }
+}
+
+/// What a call that returned has left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The status: what the entry point returned if that was an int, or gave to `sys.exit()`; otherwise 0.
+    pub status: i32,
+    /// The output: the `bytes` or `str` that the entry point returned, else the last that was given to `faasm.output()`.
+    pub output: Vec<u8>,
+    /// What was written to standard output.
+    pub stdout: Vec<u8>,
+    /// What was written to standard error.
+    pub stderr: Vec<u8>,
+    /// What the call took.
+    pub usage: Usage,
+}
+
+/// What a call took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// From mapping the sandbox's memory to having read the results out of it.
+    pub wall_time: Duration,
+    /// The size of the sandbox's memory at the end, in bytes; most of it is shared with the function's image.
+    pub memory: usize,
+}
+
+/// A call that did not return, with what it had written until then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallFailure {
+    /// What ended it.
+    pub error: CallError,
+    /// What was written to standard output.
+    pub stdout: Vec<u8>,
+    /// What was written to standard error.
+    pub stderr: Vec<u8>,
+    /// What the call took.
+    pub usage: Usage,
+}
+
+impl CallFailure {
+    fn stopped() -> Self {
+        let error = CallError::Fault { reason: "the thread that ran the call is gone".to_owned() };
+        Self { error, stdout: Vec::new(), stderr: Vec::new(), usage: Usage::default() }
+    }
+}
+
+impl fmt::Display for CallFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for CallFailure {}
+
+/// What ended a call, or the import of a function's module.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// An exception that nobody caught.
+    #[error("the function raised an exception\n{}", traceback.trim_end())]
+    Exception {
+        /// Python's traceback.
+        traceback: String,
+    },
+
+    /// The source does not compile.
+    #[error("the source does not compile\n{}", text.trim_end())]
+    Syntax {
+        /// Python's message, with file, line and column.
+        text: String,
+    },
+
+    /// There is no such entry point.
+    #[error("{text}")]
+    Entry {
+        /// What was looked for and what there is.
+        text: String,
+    },
+
+    /// The entry point returned something that is not a result.
+    #[error("{text}")]
+    Result {
+        /// What it returned.
+        text: String,
+    },
+
+    /// The time limit was reached.
+    #[error("the time limit of {} was reached", seconds(*limit))]
+    TimeLimit {
+        /// The limit.
+        limit: Duration,
+    },
+
+    /// The memory limit was reached and the function did not cope with it.
+    #[error("the memory limit of {} was reached\n{}", mebibytes(*limit), text.trim_end())]
+    MemoryLimit {
+        /// The limit, in bytes.
+        limit: usize,
+        /// The traceback of the `MemoryError`, or what the sandbox did at its end.
+        text: String,
+    },
+
+    /// More output was written than allowed, to standard output, standard error or as the result.
+    #[error("the output limit of {} was reached", mebibytes(*limit))]
+    OutputLimit {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+
+    /// The stack was used up by code that has no recursion limit of its own.
+    #[error("the stack is used up")]
+    StackLimit,
+
+    /// The sandbox ended the call: a fault in native code, or one of this crate.
+    #[error("the sandbox was ended: {reason}")]
+    Fault {
+        /// What happened, with the names of the functions it happened in where they are known.
+        reason: String,
+    },
+}
+
+impl CallError {
+    /// What a person can do about it, as a sentence without a full stop.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Result { .. } => Some("return None, an int as status, or the output as bytes or str".to_owned()),
+            Self::Entry { .. } => Some("define `faasm_main`, or name another function as entry point".to_owned()),
+            Self::TimeLimit { .. } => Some("raise the limit with --timeout if the function needs longer".to_owned()),
+            Self::MemoryLimit { .. } => Some("raise the limit with --memory if the function needs more".to_owned()),
+            Self::OutputLimit { .. } => Some("write less, or raise the limit with --output".to_owned()),
+            Self::StackLimit => Some("recurse less deeply".to_owned()),
+            Self::Exception { .. } | Self::Syntax { .. } | Self::Fault { .. } => None,
+        }
+    }
+}
+
+fn seconds(limit: Duration) -> String {
+    format!("{} s", limit.as_secs_f64())
+}
+
+fn mebibytes(bytes: usize) -> String {
+    if bytes % (1 << 20) == 0 { format!("{} MiB", bytes >> 20) } else { format!("{bytes} bytes") }
+}

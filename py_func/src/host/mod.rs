@@ -1,0 +1,159 @@
+//! What a guest can reach of its host: WASI, and the imports of `guest/faasm.h`.
+
+pub(crate) mod abi;
+
+use std::path::Path;
+
+use faasm_image::host::{Caller, Extern, Linker};
+use wasmtime_wasi::p1::{self, WasiP1Ctx};
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+
+/// The host's side of one sandbox.
+pub(crate) struct Host {
+    wasi: WasiP1Ctx,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    output_limit: usize,
+    failure: Option<(u32, String)>,
+    stdout: MemoryOutputPipe,
+    stderr: MemoryOutputPipe,
+}
+
+/// What a sandbox has left, however it ended.
+pub(crate) struct Remains {
+    pub(crate) output: Vec<u8>,
+    /// One of `FAASM_FAIL_*`, and its text.
+    pub(crate) failure: Option<(u32, String)>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    /// Whether standard output or standard error went over the limit.
+    pub(crate) flooded: bool,
+}
+
+/// The error by which a guest is ended that puts out more than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("the output is larger than its limit")]
+pub(crate) struct OutputTooLarge;
+
+impl Host {
+    /// A host that gives its guest `input` and the directory `root`, read-only, as `/`, and nothing else.
+    pub(crate) fn new(root: &Path, input: Vec<u8>, output_limit: usize) -> faasm_image::host::Result<Self> {
+        // A pipe closes when it is full. With one byte of room beyond the limit, being full tells a flood from a close fit.
+        let pipe = || MemoryOutputPipe::new(output_limit.saturating_add(1));
+        let (stdout, stderr) = (pipe(), pipe());
+        let wasi = WasiCtxBuilder::new()
+            .allow_blocking_current_thread(true)
+            .preopened_dir(root, "/", FsPerms::ReadOnly)?
+            .stdout(stdout.clone())
+            .stderr(stderr.clone())
+            .build_p1();
+        Ok(Self { wasi, input, output: Vec::new(), output_limit, failure: None, stdout, stderr })
+    }
+
+    /// A host for the interpreter as a command, which has what `wasi` gives it.
+    pub(crate) fn command(wasi: WasiP1Ctx) -> Self {
+        let closed = MemoryOutputPipe::new(0);
+        Self {
+            wasi,
+            input: Vec::new(),
+            output: Vec::new(),
+            output_limit: usize::MAX,
+            failure: None,
+            stdout: closed.clone(),
+            stderr: closed,
+        }
+    }
+
+    pub(crate) fn into_remains(self) -> Remains {
+        let take = |pipe: &MemoryOutputPipe| {
+            let mut bytes = pipe.contents().to_vec();
+            let flooded = bytes.len() > self.output_limit;
+            bytes.truncate(self.output_limit);
+            (bytes, flooded)
+        };
+        let ((stdout, out_flooded), (stderr, err_flooded)) = (take(&self.stdout), take(&self.stderr));
+        let flooded = out_flooded || err_flooded;
+        Remains { output: self.output, failure: self.failure, stdout, stderr, flooded }
+    }
+}
+
+/// Makes the imports of the guest known to `linker`. Their types are compared with the guest's when a program is made.
+pub(crate) fn link(linker: &mut Linker<Host>) -> faasm_image::host::Result<()> {
+    p1::add_to_linker_sync(linker, |host: &mut Host| &mut host.wasi)?;
+    linker.func_wrap("faasm", "input", input)?;
+    linker.func_wrap("faasm", "output", output)?;
+    linker.func_wrap("faasm", "fail", fail)?;
+    Ok(())
+}
+
+type Result<T> = faasm_image::host::Result<T>;
+
+fn input(mut caller: Caller<'_, Host>, buffer: u32, capacity: u32, offset: u32) -> Result<u32> {
+    let (memory, host) = memory(&mut caller)?;
+    let target = range(memory.len(), buffer, capacity)?;
+    let rest = host.input.get(offset as usize..).unwrap_or_default();
+    let count = rest.len().min(capacity as usize);
+    memory[target][..count].copy_from_slice(&rest[..count]);
+    Ok(u32::try_from(host.input.len())?)
+}
+
+fn output(mut caller: Caller<'_, Host>, data: u32, length: u32) -> Result<()> {
+    let (memory, host) = memory(&mut caller)?;
+    let source = range(memory.len(), data, length)?;
+    if source.len() > host.output_limit {
+        return Err(OutputTooLarge.into());
+    }
+    host.output = memory[source].to_vec();
+    Ok(())
+}
+
+fn fail(mut caller: Caller<'_, Host>, kind: u32, text: u32, length: u32) -> Result<()> {
+    let (memory, host) = memory(&mut caller)?;
+    let source = range(memory.len(), text, length)?;
+    if source.len() > host.output_limit {
+        return Err(OutputTooLarge.into());
+    }
+    host.failure = Some((kind, String::from_utf8_lossy(&memory[source]).into_owned()));
+    Ok(())
+}
+
+fn memory<'a>(caller: &'a mut Caller<'_, Host>) -> Result<(&'a mut [u8], &'a mut Host)> {
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
+        return Err(faasm_image::host::Error::msg("the guest has no memory"));
+    };
+    Ok(memory.data_and_store_mut(caller))
+}
+
+/// The guest's pointer and length as a range of its memory. They are whatever the guest says, so both are checked.
+fn range(size: usize, pointer: u32, length: u32) -> Result<std::ops::Range<usize>> {
+    let (start, end) = (pointer as usize, pointer as usize + length as usize);
+    if end > size {
+        let text = format!("the guest names bytes {start}..{end} of a memory of {size} bytes");
+        return Err(faasm_image::host::Error::msg(text));
+    }
+    Ok(start..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::range;
+
+    #[test]
+    fn wild_pointers_and_lengths_are_refused() {
+        for (pointer, length, good) in [
+            (0, 0, true),
+            (0, 100, true),
+            (100, 0, true),
+            (99, 1, true),
+            (99, 2, false),
+            (101, 0, false),
+            (0, 101, false),
+            (u32::MAX, u32::MAX, false),
+            (u32::MAX, 1, false),
+            (1, u32::MAX, false),
+        ] {
+            assert_eq!(range(100, pointer, length).is_ok(), good, "{pointer} {length}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The interpreter itself as a command, in the sandbox: `python` with its arguments.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use faasm_image::{Fault, Limits};
+use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder};
+
+use crate::call::CallError;
+use crate::error::Error;
+use crate::host::Host;
+use crate::runtime::Inner;
+
+/// A run of the interpreter that is about to start. It has the process's standard streams, the arguments and directories it
+/// is given, and nothing else.
+#[must_use = "nothing runs before `run` is called"]
+pub struct Interpreter<'a> {
+    runtime: &'a Arc<Inner>,
+    arguments: Vec<String>,
+    variables: Vec<(String, String)>,
+    directories: Vec<(PathBuf, String, FsPerms)>,
+}
+
+impl<'a> Interpreter<'a> {
+    pub(crate) fn new(runtime: &'a Arc<Inner>) -> Self {
+        let arguments = vec!["python".to_owned()];
+        Self { runtime, arguments, variables: Vec::new(), directories: Vec::new() }
+    }
+
+    /// The arguments, as the command `python` takes them.
+    pub fn arguments<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// An environment variable.
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// A directory of the machine that the guest may read, and the name under which it sees it.
+    pub fn read_only(mut self, directory: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
+        self.directories.push((directory.into(), guest.into(), FsPerms::ReadOnly));
+        self
+    }
+
+    /// A directory of the machine that the guest may read and change, and the name under which it sees it.
+    pub fn read_write(mut self, directory: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
+        self.directories.push((directory.into(), guest.into(), FsPerms::ReadWrite));
+        self
+    }
+
+    /// Runs the interpreter until it ends, and answers its exit status. There is no time limit.
+    ///
+    /// # Errors
+    ///
+    /// When a directory cannot be opened, or the interpreter faults.
+    pub fn run(self) -> Result<Result<i32, CallError>, Error> {
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.allow_blocking_current_thread(true).inherit_stdio().args(&self.arguments).envs(&self.variables);
+        for (directory, guest, permissions) in &self.directories {
+            wasi.preopened_dir(directory, guest, *permissions).map_err(faasm_image::Error::from)?;
+        }
+        wasi.preopened_dir(self.runtime.root(), "/", FsPerms::ReadOnly).map_err(faasm_image::Error::from)?;
+        let host = Host::command(wasi.build_p1());
+
+        let runtime = Arc::clone(self.runtime);
+        let result = self.runtime.executor.run_blocking(move || {
+            let limits = Limits { memory: 4 << 30, deadline: None };
+            let mut guest = runtime.program.instantiate(&runtime.boot()?, limits, host)?;
+            guest.call::<_, ()>("_initialize", ()).and_then(|()| guest.call("faasm_python", ())).map_or_else(
+                |fault| Ok(exit_status(fault)),
+                |status| Ok(Ok(status)),
+            )
+        });
+        result.unwrap_or_else(|| Ok(Err(CallError::Fault { reason: "the thread that ran it is gone".to_owned() })))
+    }
+}
+
+fn exit_status(fault: Fault) -> Result<i32, CallError> {
+    match fault {
+        Fault::Host(error) => match error.downcast_ref::<I32Exit>() {
+            Some(I32Exit(status)) => Ok(*status),
+            None => Err(CallError::Fault { reason: format!("{error:#}") }),
+        },
+        Fault::StackOverflow => Err(CallError::StackLimit),
+        fault => Err(CallError::Fault { reason: fault.to_string() }),
+    }
+}

@@ -1,0 +1,275 @@
+//! The embedded store: functions and the runtime they run on, kept in a directory.
+//!
+//! ```text
+//! functions/<user>/<function>/meta.json            what is stored, and which file is the source
+//! functions/<user>/<function>/function-<hash>.py   the source
+//! runtimes/<hash>/                                 an image
+//! runtime.json                                     which of them is used
+//! lock                                             held by whoever reads (shared) or writes (exclusively)
+//! ```
+//!
+//! `meta.json` and `runtime.json` are what makes an upload count. They name files that are there and complete by then, and are
+//! replaced in one step. A process that is killed at any moment therefore leaves the old state or the new one; what it
+//! leaves besides has a name that starts with a dot or is named by nothing, and the next upload removes it.
+
+mod error;
+mod files;
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use faasm_image::Image;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::function::{Function, is_valid_name};
+use crate::runtime::Runtime;
+pub use error::RegistryError;
+use files::{Lock, io};
+
+/// The name under which a runtime is uploaded, which no function can have.
+pub const RUNTIME_NAME: &str = "py_func";
+
+const META: &str = "meta.json";
+const RUNTIME: &str = "runtime.json";
+
+type Result<T, E = RegistryError> = std::result::Result<T, E>;
+
+/// A store of functions in a directory. Any number of processes may use one at the same time.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    root: PathBuf,
+}
+
+/// What is known of a function in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFunction {
+    /// Whose function it is.
+    pub user: String,
+    /// Its name.
+    pub name: String,
+    /// The size of its source, in bytes.
+    pub bytes: u64,
+    /// The SHA-256 of its source, in lower-case hexadecimal.
+    pub sha256: String,
+    /// When it was uploaded.
+    pub uploaded: SystemTime,
+}
+
+/// What is known of the runtime in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRuntime {
+    /// The directory of its image.
+    pub image: PathBuf,
+    /// The version of Python in it.
+    pub python: String,
+    /// The SHA-256 of its manifest, in lower-case hexadecimal.
+    pub sha256: String,
+    /// When it was uploaded.
+    pub uploaded: SystemTime,
+}
+
+/// `meta.json`. Times are seconds since 1970.
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    source: String,
+    bytes: u64,
+    sha256: String,
+    uploaded: u64,
+}
+
+/// `runtime.json`.
+#[derive(Serialize, Deserialize)]
+struct RuntimeMeta {
+    python: String,
+    sha256: String,
+    uploaded: u64,
+}
+
+impl Registry {
+    /// The store in the directory `root`, which need not exist.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The store in `FAASM_HOME`, else in `faasm` below the platform's directory for data.
+    ///
+    /// # Errors
+    ///
+    /// When `FAASM_HOME` is not set and there is no home directory.
+    pub fn from_env() -> Result<Self> {
+        use etcetera::BaseStrategy as _;
+
+        if let Some(root) = env::var_os("FAASM_HOME").filter(|it| !it.is_empty()) {
+            return Ok(Self::new(root));
+        }
+        let platform = etcetera::choose_base_strategy()
+            .map_err(|error| RegistryError::NoDataDirectory { reason: error.to_string() })?;
+        Ok(Self::new(platform.data_dir().join("faasm")))
+    }
+
+    /// The store's directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Stores a function, in the place of an older one of that name. It is loaded on `runtime` first, so that what is stored can
+    /// be loaded.
+    ///
+    /// # Errors
+    ///
+    /// When a name cannot be used, the function cannot be loaded, or the store cannot be written.
+    pub fn upload(&self, runtime: &Runtime, user: &str, name: &str, source: &[u8]) -> Result<StoredFunction> {
+        check_function_name(user, name)?;
+        runtime.function(user, name).source(source).load()?;
+        self.store(user, name, source)
+    }
+
+    fn store(&self, user: &str, name: &str, source: &[u8]) -> Result<StoredFunction> {
+        let sha256 = hash(source);
+        // Part of the hash is enough: the directory has one source, two while it is being replaced.
+        let file = format!("function-{}.py", &sha256[..16]);
+        let meta = Meta { source: file, bytes: source.len() as u64, sha256, uploaded: now() };
+
+        let _lock = Lock::exclusive(&self.root)?;
+        let directory = self.function_directory(user, name);
+        fs::create_dir_all(&directory).map_err(io("create the directory", &directory))?;
+        files::write(&directory.join(&meta.source), source)?;
+        files::write_json(&directory.join(META), &meta)?;
+        files::remove_others(&directory, &[META, &meta.source])?;
+        Ok(meta.into_function(user, name))
+    }
+
+    /// Loads a function from the store on `runtime`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such function, the store cannot be read, or the function cannot be loaded.
+    pub fn load(&self, runtime: &Runtime, user: &str, name: &str) -> Result<Function> {
+        let source = self.source(user, name)?;
+        Ok(runtime.function(user, name).source(source).load()?)
+    }
+
+    /// The source of a function.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such function, or the store cannot be read.
+    pub fn source(&self, user: &str, name: &str) -> Result<Vec<u8>> {
+        check_function_name(user, name)?;
+        let missing = || RegistryError::NoFunction { user: user.to_owned(), name: name.to_owned() };
+        // A writer removes the source it has replaced, which must not happen between reading its name and reading it.
+        let _lock = Lock::shared(&self.root)?.ok_or_else(missing)?;
+        let directory = self.function_directory(user, name);
+        let meta: Meta = files::read_json(&directory.join(META))?.ok_or_else(missing)?;
+        let path = directory.join(&meta.source);
+        let source = fs::read(&path).map_err(io("read", &path))?;
+        if hash(&source) != meta.sha256 {
+            return Err(RegistryError::Damaged { path, reason: "it was changed after it was stored".to_owned() });
+        }
+        Ok(source)
+    }
+
+    /// All functions, by user and name.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read. A store that does not exist is empty.
+    pub fn functions(&self) -> Result<Vec<StoredFunction>> {
+        let Some(_lock) = Lock::shared(&self.root)? else { return Ok(Vec::new()) };
+        let mut functions = Vec::new();
+        let root = self.root.join("functions");
+        for user in files::names(&root)? {
+            for name in files::names(&root.join(&user))? {
+                let meta: Option<Meta> = files::read_json(&root.join(&user).join(&name).join(META))?;
+                functions.extend(meta.map(|meta| meta.into_function(&user, &name)));
+            }
+        }
+        Ok(functions)
+    }
+
+    /// Makes a copy of an image the store's runtime. Files are linked where the file system can do that. The content of every file
+    /// is checked against the manifest.
+    ///
+    /// # Errors
+    ///
+    /// When the image is damaged or not for this machine, or the store cannot be written.
+    pub fn upload_runtime(&self, image: &Path) -> Result<StoredRuntime> {
+        let manifest = image.join("manifest.json");
+        // `open` says more about what is wrong with an image than a file that cannot be read.
+        Image::open(image).map_err(crate::Error::from)?;
+        let sha256 = hash(&fs::read(&manifest).map_err(io("read", &manifest))?);
+
+        let _lock = Lock::exclusive(&self.root)?;
+        let runtimes = self.root.join("runtimes");
+        fs::create_dir_all(&runtimes).map_err(io("create the directory", &runtimes))?;
+        files::remove_temporary(&runtimes)?;
+        let directory = runtimes.join(&sha256);
+        if !directory.is_dir() {
+            let permissions = fs::Permissions::from_mode(0o777);
+            let mut builder = tempfile::Builder::new();
+            let new = builder.prefix(files::TEMPORARY).permissions(permissions).tempdir_in(&runtimes);
+            let new = new.map_err(io("create a directory in", &runtimes))?;
+            files::link_tree(image, new.path())?;
+            Image::open(new.path()).and_then(|image| image.verify()).map_err(crate::Error::from)?;
+            let new = new.keep();
+            fs::rename(&new, &directory).map_err(io("create", &directory))?;
+        }
+        let stored = Image::open(&directory).map_err(crate::Error::from)?;
+        let meta = RuntimeMeta { python: stored.manifest().python.clone(), sha256, uploaded: now() };
+        files::write_json(&self.root.join(RUNTIME), &meta)?;
+        Ok(self.stored_runtime(meta))
+    }
+
+    /// The runtime of the store, if one was uploaded.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub fn runtime(&self) -> Result<Option<StoredRuntime>> {
+        let Some(_lock) = Lock::shared(&self.root)? else { return Ok(None) };
+        let meta: Option<RuntimeMeta> = files::read_json(&self.root.join(RUNTIME))?;
+        Ok(meta.map(|meta| self.stored_runtime(meta)))
+    }
+
+    fn function_directory(&self, user: &str, name: &str) -> PathBuf {
+        self.root.join("functions").join(user).join(name)
+    }
+
+    fn stored_runtime(&self, meta: RuntimeMeta) -> StoredRuntime {
+        let RuntimeMeta { python, sha256, uploaded } = meta;
+        StoredRuntime { image: self.root.join("runtimes").join(&sha256), python, sha256, uploaded: time(uploaded) }
+    }
+}
+
+impl Meta {
+    fn into_function(self, user: &str, name: &str) -> StoredFunction {
+        let Self { bytes, sha256, uploaded, .. } = self;
+        StoredFunction { user: user.to_owned(), name: name.to_owned(), bytes, sha256, uploaded: time(uploaded) }
+    }
+}
+
+fn check_function_name(user: &str, name: &str) -> Result<()> {
+    if let Some(invalid) = [user, name].into_iter().find(|name| !is_valid_name(name)) {
+        return Err(crate::Error::Name { name: invalid.to_owned() }.into());
+    }
+    if name == RUNTIME_NAME { Err(RegistryError::Reserved) } else { Ok(()) }
+}
+
+fn hash(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs())
+}
+
+fn time(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + std::time::Duration::from_secs(seconds)
+}
+
+#[cfg(test)]
+mod tests;

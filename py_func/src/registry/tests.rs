@@ -1,0 +1,88 @@
+use super::*;
+
+fn registry() -> (tempfile::TempDir, Registry) {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::new(directory.path().join("store"));
+    (directory, registry)
+}
+
+fn listed(registry: &Registry) -> Vec<String> {
+    registry.functions().unwrap().iter().map(|it| format!("{}/{} {}", it.user, it.name, it.bytes)).collect()
+}
+
+#[test]
+fn what_is_stored_is_found_and_replaced() {
+    let (_directory, registry) = registry();
+    assert_eq!(listed(&registry), Vec::<String>::new());
+    assert!(registry.runtime().unwrap().is_none());
+    for (user, name, source) in [("b", "f", "1"), ("a", "g", "22"), ("a", "f", "333"), ("b", "f", "4444")] {
+        registry.store(user, name, source.as_bytes()).unwrap();
+        assert_eq!(registry.source(user, name).unwrap(), source.as_bytes());
+    }
+    assert_eq!(listed(&registry), ["a/f 3", "a/g 2", "b/f 4"]);
+    assert_eq!(fs::read_dir(registry.function_directory("b", "f")).unwrap().count(), 2, "old sources are removed");
+}
+
+#[test]
+fn what_a_killed_writer_leaves_is_no_function() {
+    let (_directory, registry) = registry();
+    registry.store("a", "f", b"old").unwrap();
+    let directory = registry.function_directory("a", "f");
+    // Killed while it wrote the source, and after it; and another before its first `meta.json`.
+    fs::write(directory.join(".new-x"), "ne").unwrap();
+    fs::write(directory.join("function-0123.py"), "new").unwrap();
+    fs::create_dir_all(registry.function_directory("a", "g")).unwrap();
+    assert_eq!(listed(&registry), ["a/f 3"]);
+    assert_eq!(registry.source("a", "f").unwrap(), b"old");
+    assert!(matches!(registry.source("a", "g"), Err(RegistryError::NoFunction { .. })));
+    registry.store("a", "f", b"newer").unwrap();
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
+}
+
+#[test]
+fn readers_see_whole_functions_while_writers_replace_them() {
+    let (_directory, registry) = registry();
+    let versions: Vec<Vec<u8>> = (0..4_u8).map(|version| vec![version; 10_000]).collect();
+    registry.store("a", "f", &versions[0]).unwrap();
+    std::thread::scope(|scope| {
+        for version in &versions {
+            let registry = &registry;
+            scope.spawn(move || (0..20).for_each(|_| drop(registry.store("a", "f", version).unwrap())));
+        }
+        for _ in 0..100 {
+            let source = registry.source("a", "f").unwrap();
+            assert!(versions.contains(&source));
+        }
+    });
+    assert_eq!(listed(&registry), ["a/f 10000"]);
+}
+
+#[test]
+fn names_that_lead_elsewhere_are_refused() {
+    let (_directory, registry) = registry();
+    for (user, name) in [("..", "f"), ("a", "../f"), ("a/b", "f"), ("", "f"), ("a", ".f")] {
+        let error = registry.source(user, name).unwrap_err();
+        assert!(matches!(error, RegistryError::Runtime(crate::Error::Name { .. })), "{error}");
+    }
+    assert!(matches!(registry.source("a", RUNTIME_NAME), Err(RegistryError::Reserved)));
+}
+
+#[test]
+fn damage_is_noticed() {
+    let (_directory, registry) = registry();
+    registry.store("a", "f", b"old").unwrap();
+    let directory = registry.function_directory("a", "f");
+    let source = directory.join(files::names(&directory).unwrap().remove(0));
+    fs::write(source, "changed").unwrap();
+    assert!(matches!(registry.source("a", "f"), Err(RegistryError::Damaged { .. })));
+    fs::write(directory.join(META), "{").unwrap();
+    assert!(matches!(registry.functions(), Err(RegistryError::Damaged { .. })));
+}
+
+#[test]
+fn only_an_image_becomes_the_runtime() {
+    let (directory, registry) = registry();
+    let error = registry.upload_runtime(directory.path()).unwrap_err();
+    assert!(matches!(&error, RegistryError::Runtime(crate::Error::Image(_))), "{error}");
+    assert!(registry.runtime().unwrap().is_none());
+}

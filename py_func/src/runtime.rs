@@ -1,0 +1,169 @@
+//! Runtimes: an image, opened, with the limits of the calls that are made on it.
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use faasm_image::{Image, Limits, MemoryImage, Program};
+
+use crate::error::Error;
+use crate::executor::Executor;
+use crate::function::FunctionBuilder;
+use crate::host::{self, Host, abi};
+use crate::interpreter::Interpreter;
+
+/// CPython, ready to run functions. Cheap to clone; all clones share one image and one set of threads.
+#[derive(Clone)]
+pub struct Runtime {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) program: Program<Host>,
+    pub(crate) executor: Executor,
+    pub(crate) output_limit: usize,
+    pub(crate) timeout: Duration,
+    image: Image,
+    base: MemoryImage,
+    memory_limit: usize,
+}
+
+impl Runtime {
+    /// A runtime with the image this crate was built with, and default limits.
+    ///
+    /// # Errors
+    ///
+    /// When there is no image, or it cannot be used.
+    pub fn new() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// A runtime that is about to be made.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::default()
+    }
+
+    /// A function that is about to be loaded, with the name of whose it is and its own.
+    pub fn function(&self, user: &str, name: &str) -> FunctionBuilder<'_> {
+        FunctionBuilder::new(self, user, name)
+    }
+
+    /// The interpreter itself, to be run as the command `python`.
+    pub fn interpreter(&self) -> Interpreter<'_> {
+        Interpreter::new(&self.inner)
+    }
+}
+
+impl Inner {
+    pub(crate) fn root(&self) -> PathBuf {
+        self.image.root()
+    }
+
+    pub(crate) fn base(&self) -> &MemoryImage {
+        &self.base
+    }
+
+    pub(crate) fn boot(&self) -> faasm_image::Result<MemoryImage> {
+        self.image.boot()
+    }
+
+    pub(crate) fn limits(&self, timeout: Option<Duration>) -> Limits {
+        Limits { memory: self.memory_limit, deadline: Some(timeout.unwrap_or(self.timeout)) }
+    }
+}
+
+/// The settings of a runtime.
+#[derive(Clone, Debug)]
+#[must_use = "no runtime is made before `build` is called"]
+pub struct RuntimeBuilder {
+    image: Option<PathBuf>,
+    memory_limit: usize,
+    timeout: Duration,
+    output_limit: usize,
+    threads: Option<NonZero<usize>>,
+}
+
+impl Default for RuntimeBuilder {
+    fn default() -> Self {
+        Self {
+            image: built_image(),
+            memory_limit: 512 << 20,
+            timeout: Duration::from_secs(60),
+            output_limit: 16 << 20,
+            threads: None,
+        }
+    }
+}
+
+impl RuntimeBuilder {
+    /// The directory of an image, in place of the one this crate was built with.
+    pub fn image(mut self, directory: impl AsRef<Path>) -> Self {
+        self.image = Some(directory.as_ref().to_path_buf());
+        self
+    }
+
+    /// How much memory a call may have, in bytes, the image's own included. By default 512 MiB, at most 4 GiB.
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = bytes;
+        self
+    }
+
+    /// How long a call may take. By default 60 seconds.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = limit;
+        self
+    }
+
+    /// How many bytes a call may write to standard output, to standard error, and as its output, each. By default 16 MiB.
+    pub fn output_limit(mut self, bytes: usize) -> Self {
+        self.output_limit = bytes;
+        self
+    }
+
+    /// How many calls may compute at the same time. By default as many as there are processors.
+    pub fn threads(mut self, count: NonZero<usize>) -> Self {
+        self.threads = Some(count);
+        self
+    }
+
+    /// Opens the image and starts the threads.
+    ///
+    /// # Errors
+    ///
+    /// When there is no image, or it was made by another version or for another machine, or is damaged.
+    pub fn build(self) -> Result<Runtime, Error> {
+        let image = Image::open(&self.image.ok_or(Error::NoImage)?)?;
+        let program = Program::new(&image.load_code()?, host::link)?;
+        let base = image.base()?;
+        let executor = Executor::start(self.threads)?;
+        let inner = Inner {
+            program,
+            executor,
+            output_limit: self.output_limit,
+            timeout: self.timeout,
+            image,
+            base,
+            memory_limit: self.memory_limit,
+        };
+        let guest = inner.interface()?;
+        if guest != abi::FAASM_ABI_VERSION {
+            return Err(Error::Interface { guest, host: abi::FAASM_ABI_VERSION });
+        }
+        Ok(Runtime { inner: Arc::new(inner) })
+    }
+}
+
+impl Inner {
+    /// The version of the host interface that the guest was compiled with.
+    fn interface(&self) -> Result<u32, Error> {
+        let host = Host::new(&self.root(), Vec::new(), 0).map_err(faasm_image::Error::from)?;
+        let mut guest = self.program.instantiate(&self.base, self.limits(None), host)?;
+        // A guest that cannot even say its version speaks none that we know.
+        Ok(guest.call("faasm_abi_version", ()).unwrap_or(0))
+    }
+}
+
+fn built_image() -> Option<PathBuf> {
+    option_env!("FAASM_IMAGE").map(PathBuf::from)
+}
