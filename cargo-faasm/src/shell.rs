@@ -28,10 +28,6 @@ impl Shell {
         self.quiet
     }
 
-    pub(crate) fn is_verbose(self) -> bool {
-        self.verbose
-    }
-
     /// A line that says what is being done or was done: a verb, right-aligned, and its object.
     pub(crate) fn status(self, verb: &str, text: impl Display) {
         if !self.quiet {

@@ -37,7 +37,8 @@ const USED_FILE: &str = ".used";
 
 /// A cache directory. Cheap to clone.
 ///
-/// Every entry it has answered is held in use until the last clone is dropped, so that no other process removes it.
+/// Every entry it has answered is held in use until the last clone is dropped, so that no other process
+/// removes it.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
@@ -54,8 +55,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// When `FAASM_CACHE` is relative, which would be another directory for each build script, or it is not set and there is
-    /// no home directory.
+    /// When `FAASM_CACHE` is relative, which would be another directory for each build script, or it is not
+    /// set and there is no home directory.
     pub fn from_env() -> Result<Self> {
         use etcetera::BaseStrategy as _;
 
@@ -78,16 +79,17 @@ impl Cache {
         &self.root
     }
 
-    /// Where the entry `kind`/`name` with `key` is or will be, for builds that write their final place into their result.
+    /// Where the entry `kind`/`name` with `key` is or will be, for builds that write their final place into
+    /// their result.
     pub fn path(&self, kind: &str, name: &str, key: &Key) -> PathBuf {
         self.root.join(file_name(kind)).join(format!("{}-{}", file_name(name), key.short()))
     }
 
-    /// The directory of the entry `kind`/`name` with `key`. If it is not there, `build` makes its content in an empty
-    /// directory on the same file system, which then becomes the entry.
+    /// The directory of the entry `kind`/`name` with `key`. If it is not there, `build` makes its content in
+    /// an empty directory on the same file system, which then becomes the entry.
     ///
-    /// Of several threads and processes that want the same entry one builds and the others wait; each calls `waiting` once
-    /// before it does. When `build` fails, or its process is killed, there is no entry.
+    /// Of several threads and processes that want the same entry one builds and the others wait; each calls
+    /// `waiting` once before it does. When `build` fails, or its process is killed, there is no entry.
     ///
     /// # Errors
     ///

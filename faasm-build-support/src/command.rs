@@ -11,13 +11,14 @@ use std::process::{Command, Stdio};
 use crate::error::{Error, Result};
 use crate::progress::Context;
 
-/// Variables that a build may see. Anything else, such as `CFLAGS` or `PYTHONPATH`, would make results depend on the
-/// shell that a build was started from.
+/// Variables that a build may see. Anything else, such as `CFLAGS` or `PYTHONPATH`, would make results depend
+/// on the shell that a build was started from.
 const PASSED_ON: [&str; 3] = ["PATH", "HOME", "TMPDIR"];
 
 const TAIL_LINES: usize = 20;
 
-/// An empty log for `step`, `<cache>/logs/<step>.log`, to which [`run`] appends. What an earlier build left is dropped.
+/// An empty log for `step`, `<cache>/logs/<step>.log`, to which [`run`] appends. What an earlier build left
+/// is dropped.
 ///
 /// # Errors
 ///
@@ -89,10 +90,11 @@ pub fn output(step: &str, log: &Path, command: &mut Command) -> Result<String> {
     Ok(text.split_once('\n').map(|(_, output)| output.to_owned()).unwrap_or_default())
 }
 
-/// Makes a `make` command run in parallel: within Cargo's jobserver if this is a build script, else with `cx.jobs` jobs.
+/// Makes a `make` command run in parallel: within Cargo's jobserver if this is a build script, else with
+/// `cx.jobs` jobs.
 ///
-/// Cargo names its jobserver in `CARGO_MAKEFLAGS` and leaves the descriptors open for children, and GNU make takes the
-/// same text in `MAKEFLAGS`
+/// Cargo names its jobserver in `CARGO_MAKEFLAGS` and leaves the descriptors open for children, and GNU make
+/// takes the same text in `MAKEFLAGS`
 /// (<https://doc.rust-lang.org/cargo/reference/environment-variables.html#environment-variables-cargo-sets-for-build-scripts>).
 pub fn configure_make(cx: &Context, make: &mut Command) {
     match env::var_os("CARGO_MAKEFLAGS") {

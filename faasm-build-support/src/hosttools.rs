@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::progress::Context;
 use crate::source::debian;
 
-/// A GNU make of version 4 or newer: the one on `PATH`, else on Debian and its like the distribution's package, unpacked
-/// into the cache.
+/// A GNU make of version 4 or newer: the one on `PATH`, else on Debian and its like the distribution's
+/// package, unpacked into the cache.
 ///
 /// # Errors
 ///
@@ -25,16 +25,18 @@ pub fn make(cx: &Context) -> Result<PathBuf> {
         reason,
         hint: "install it: `apt install make`, `dnf install make` or `brew install make`".to_owned(),
     };
-    let package = debian::package(cx, "make").map_err(|error| {
-        missing(format!("it is not on PATH, and its Debian package cannot be had: {error}"))
+    let package = debian::package(cx, "make").map_err(|error| match error {
+        // A full disk is not cured by installing make.
+        Error::Io { .. } => error,
+        _ => missing(format!("it is not on PATH, and its Debian package cannot be had: failed to {error}")),
     })?;
     make_on(package.join("usr/bin").as_os_str()).ok_or_else(|| {
         missing(format!("it is not on PATH, and the one in {} does not run", package.display()))
     })
 }
 
-/// The first make in the directories of `path` that is new enough. Systems that come with another make may have this one
-/// as `gmake`.
+/// The first make in the directories of `path` that is new enough. Systems that come with another make may
+/// have this one as `gmake`.
 fn make_on(path: &OsStr) -> Option<PathBuf> {
     let directories = env::split_paths(path).filter(|it| it.is_absolute());
     let mut candidates = directories.flat_map(|it| [it.join("make"), it.join("gmake")]);

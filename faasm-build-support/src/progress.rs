@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 use crate::cache::{Cache, Key};
 use crate::error::{Error, Result};
 
-/// The environment variable that names the file to which a build script appends its events, because Cargo hides what a
-/// build script prints until it is done.
+/// The environment variable that names the file to which a build script appends its events, because Cargo
+/// hides what a build script prints until it is done.
 pub const PROGRESS_VARIABLE: &str = "FAASM_PROGRESS";
 
-/// Something a person who waits for a build wants to know. Serialised as one JSON object with the tag `event`.
+/// Something a person who waits for a build wants to know. Serialised as one JSON object with the tag
+/// `event`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
@@ -76,8 +77,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// The context that the environment asks for: `FAASM_CACHE`, `FAASM_OFFLINE` or `CARGO_NET_OFFLINE`, `NUM_JOBS` (which
-    /// Cargo sets for build scripts) and [`PROGRESS_VARIABLE`].
+    /// The context that the environment asks for: `FAASM_CACHE`, `FAASM_OFFLINE` or `CARGO_NET_OFFLINE`,
+    /// `NUM_JOBS` (which Cargo sets for build scripts) and [`PROGRESS_VARIABLE`].
     ///
     /// # Errors
     ///
@@ -94,8 +95,8 @@ impl Context {
         })
     }
 
-    /// The cache entry `kind`/`name` with `key`, made by `build` in the directory it is given if it is not there.
-    /// Reports the step `kind name`. See [`Cache::entry`].
+    /// The cache entry `kind`/`name` with `key`, made by `build` in the directory it is given if it is not
+    /// there. Reports the step `kind name`. See [`Cache::entry`].
     ///
     /// # Errors
     ///
@@ -134,8 +135,8 @@ pub fn silent() -> Progress {
     Arc::new(|_| ())
 }
 
-/// Appends every event to `path` as a line of JSON. Progress is a courtesy, so a file that cannot be written does not
-/// fail the build.
+/// Appends every event to `path` as a line of JSON. Progress is a courtesy, so a file that cannot be written
+/// does not fail the build.
 pub fn appending_to(path: PathBuf) -> Progress {
     Arc::new(move |event| {
         let Ok(mut line) = serde_json::to_string(&event) else { return };

@@ -1,7 +1,8 @@
 //! Where the files that a build starts from come from.
 //!
-//! Every file is pinned by its SHA-256 ([`pin`]), so no mirror has to be trusted. Package index and archive are those that
-//! the machine is already set up to use; their host names are asked for, never written down here.
+//! Every file is pinned by its SHA-256 ([`pin`]), so no mirror has to be trusted. Package index and archive
+//! are those that the machine is already set up to use; their host names are asked for, never written down
+//! here.
 
 pub mod debian;
 mod download;

@@ -117,6 +117,9 @@ pub enum Error {
     /// The operating system refused memory for an image.
     #[error("hold a memory image in memory")]
     Memory(#[source] io::Error),
+    /// The host's side of a sandbox, such as the directories a guest is to see, could not be set up.
+    #[error("set up the host's side of a sandbox")]
+    Host(#[source] wasmtime::Error),
     /// No sandbox could be made.
     #[error("start a sandbox")]
     Instantiate(#[source] wasmtime::Error),
@@ -135,6 +138,12 @@ pub enum Error {
         /// Its bits now.
         found: u64,
     },
+}
+
+impl From<wasmtime::Error> for Error {
+    fn from(source: wasmtime::Error) -> Error {
+        Error::Host(source)
+    }
 }
 
 impl Error {

@@ -96,7 +96,7 @@ fn check_size(size: u64) -> Result<usize> {
     }
 }
 
-/// Fills `to` with `size` bytes that `read` delivers block by block, leaving holes for zeros.
+/// Fills `to` with `size` bytes that `read` delivers in pieces, leaving holes for zeros.
 fn copy_sparse(
     size: usize,
     to: &File,
@@ -104,14 +104,22 @@ fn copy_sparse(
 ) -> io::Result<()> {
     // The size of memory pages on most machines; larger blocks would hide most of the zeros.
     const BLOCK: usize = 4096;
-    let mut page = vec![0; PAGE];
+    const ZEROS: [u8; BLOCK] = [0; BLOCK];
+    let mut piece = vec![0; (16 * PAGE).min(size)];
     to.set_len(size as u64)?;
-    for start in (0..size).step_by(PAGE) {
-        read(start, &mut page)?;
-        for (block, at) in page.chunks_exact(BLOCK).zip((start..).step_by(BLOCK)) {
-            if block.iter().any(|byte| *byte != 0) {
-                to.write_all_at(block, at as u64)?;
+    for start in (0..size).step_by(piece.len()) {
+        let piece = &mut piece[..(size - start).min(16 * PAGE)];
+        read(start, piece)?;
+        let mut at = start;
+        // One write for each run of blocks that are not zero.
+        let is_zero = |block: &[u8]| *block == ZEROS;
+        let blocks: Vec<_> = piece.chunks_exact(BLOCK).map(is_zero).collect();
+        for run in blocks.chunk_by(|left, right| left == right) {
+            let len = run.len() * BLOCK;
+            if !run[0] {
+                to.write_all_at(&piece[at - start..at - start + len], at as u64)?;
             }
+            at += len;
         }
     }
     Ok(())

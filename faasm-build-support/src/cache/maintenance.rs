@@ -60,7 +60,8 @@ impl Cache {
         Ok(usage)
     }
 
-    /// Removes what has not been used for `older_than`, except what a process uses now, and answers what it removed.
+    /// Removes what has not been used for `older_than`, except what a process uses now, and answers what it
+    /// removed.
     ///
     /// # Errors
     ///
@@ -85,8 +86,8 @@ impl Cache {
             let lock_file = self.lock_file(&self.id(&entry.path), "use");
             let Some(_unused) = Lock::try_exclusive(&lock_file)? else { continue };
             if entry.path.is_dir() {
-                // Renamed first, so that being killed here does not leave half an entry under its name. Making a temporary
-                // directory also removes what killed processes left.
+                // Renamed first, so that being killed here does not leave half an entry under its name.
+                // Making a temporary directory also removes what killed processes left.
                 let temporary = super::temporary::Directory::new(self.root())?;
                 let doomed = temporary.path().join("entry");
                 fs::rename(&entry.path, &doomed).map_err(Error::io("remove", &entry.path))?;

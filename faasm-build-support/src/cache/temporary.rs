@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::Lock;
 use crate::error::{Error, Result};
 
-/// A directory below `tmp/`, removed when it is dropped. If its process is killed instead, the next one that makes such a
-/// directory removes it.
+/// A directory below `tmp/`, removed when it is dropped. If its process is killed instead, the next one that
+/// makes such a directory removes it.
 pub(super) struct Directory {
     path: PathBuf,
     lock_file: PathBuf,
@@ -18,7 +18,8 @@ impl Directory {
     pub(super) fn new(root: &Path) -> Result<Self> {
         let parent = root.join("tmp");
         fs::create_dir_all(&parent).map_err(Error::io("create the directory", &parent))?;
-        // While this is held nobody else looks for leftovers, so none can be taken for one before its lock is held.
+        // While this is held nobody else looks for leftovers, so none can be taken for one before its lock is
+        // held.
         let _guard = Lock::exclusive(&root.join("locks").join("tmp"), || ())?;
         remove_leftovers(&parent);
         // The process id is for people; uniqueness comes from counting up.
@@ -57,8 +58,8 @@ impl Drop for Directory {
     }
 }
 
-/// Removes what killed builders left in `parent`. Their children may still be writing, so failing is no error: it is tried
-/// again next time.
+/// Removes what killed builders left in `parent`. Their children may still be writing, so failing is no
+/// error: it is tried again next time.
 fn remove_leftovers(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     let paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -72,8 +73,9 @@ fn remove_leftovers(parent: &Path) {
     }
 }
 
-/// Writes a directory's content out to the disk, so that a rename which survives a power failure has something to point at.
-/// One call for the whole file system is much faster than one for each of a build's thousands of files.
+/// Writes a directory's content out to the disk, so that a rename which survives a power failure has
+/// something to point at. One call for the whole file system is much faster than one for each of a build's
+/// thousands of files.
 fn flush(directory: &Path) -> Result<()> {
     #[cfg(target_os = "linux")]
     {

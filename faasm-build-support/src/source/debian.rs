@@ -13,8 +13,9 @@ use crate::progress::Context;
 /// Variables by which apt is told how to reach the archive.
 const APT_VARIABLES: [&str; 5] = ["APT_CONFIG", "http_proxy", "https_proxy", "ftp_proxy", "no_proxy"];
 
-/// The roots of the archives this machine takes packages from, each with a slash at the end. Those for security updates have
-/// no releases, only fixes, and are left out. Works whether or not apt's lists were ever fetched.
+/// The roots of the archives this machine takes packages from, each with a slash at the end. Those for
+/// security updates have no releases, only fixes, and are left out. Works whether or not apt's lists were
+/// ever fetched.
 ///
 /// # Errors
 ///
@@ -35,13 +36,13 @@ pub fn archives() -> Result<Vec<String>> {
     Ok(archives)
 }
 
-/// The content of a binary package, unpacked into the cache. Needs no root and changes nothing on the system. apt checks
-/// the signatures.
+/// The content of a binary package, unpacked into the cache. Needs no root and changes nothing on the system.
+/// apt checks the signatures.
 ///
 /// # Errors
 ///
-/// [`Error::Step`] or [`Error::Spawn`] when apt or dpkg cannot do it, [`Error::Lookup`] when it is not in the cache and the
-/// network must not be used.
+/// [`Error::Step`] or [`Error::Spawn`] when apt or dpkg cannot do it, [`Error::Lookup`] when it is not in the
+/// cache and the network must not be used.
 pub fn package(cx: &Context, name: &'static str) -> Result<PathBuf> {
     let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let key =

@@ -17,22 +17,23 @@ use crate::cache::{hash_file, hex, touch};
 use crate::error::{Error, Result};
 use crate::progress::{Context, Event};
 
-/// The waits before the mirrors that may recover are tried again. An unreachable mirror is not waited for while there is
-/// another one.
+/// The waits before the mirrors that may recover are tried again. An unreachable mirror is not waited for
+/// while there is another one.
 const WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(9)];
 
 const TIME_BETWEEN_EVENTS: Duration = Duration::from_millis(100);
 
-/// The path of the file that `pin` names, in the cache's `downloads` directory, downloaded if it is not there. It is whole:
-/// its hash is checked each time.
+/// The path of the file that `pin` names, in the cache's `downloads` directory, downloaded if it is not
+/// there. It is whole: its hash is checked each time.
 ///
-/// What has arrived when a download breaks is kept and continued, by the next mirror or the next build. Must not be called
-/// on a thread that runs asynchronous tasks: it blocks.
+/// What has arrived when a download breaks is kept and continued, by the next mirror or the next build. Must
+/// not be called on a thread that runs asynchronous tasks: it blocks.
 ///
 /// # Errors
 ///
-/// [`Error::Download`] with every mirror's reason when none has the file, [`Error::Offline`] when the network would be
-/// needed but must not be used, [`Error::Io`] when the cache cannot be written, for example because the disk is full.
+/// [`Error::Download`] with every mirror's reason when none has the file, [`Error::Offline`] when the network
+/// would be needed but must not be used, [`Error::Io`] when the cache cannot be written, for example because
+/// the disk is full.
 pub fn fetch(cx: &Context, pin: &Pin) -> Result<PathBuf> {
     fetch_with(cx, pin, &WAITS, |mirror| locate(cx, mirror, pin.file))
 }

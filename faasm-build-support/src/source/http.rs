@@ -17,8 +17,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection on which nothing arrives for this long is given up. A download as a whole may take any time.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Variables that name further certificates to trust, in PEM, as pip and the libraries below it read them. The system's own
-/// certificates, `SSL_CERT_FILE` and `SSL_CERT_DIR` are always used.
+/// Variables that name further certificates to trust, in PEM, as pip and the libraries below it read them.
+/// The system's own certificates, `SSL_CERT_FILE` and `SSL_CERT_DIR` are always used.
 const CERTIFICATE_VARIABLES: [&str; 2] = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
 
 /// Why a request came to nothing.
@@ -59,7 +59,8 @@ impl From<Error> for Failure {
     }
 }
 
-/// A client that uses the system's certificates and proxies, `certificates` as well, and `proxy` instead of the system's.
+/// A client that uses the system's certificates and proxies, `certificates` as well, and `proxy` instead of
+/// the system's.
 ///
 /// Must not be used on a thread that runs asynchronous tasks: it blocks.
 pub(super) fn client(certificates: Option<&Path>, proxy: Option<&str>) -> Result<Client> {
@@ -82,8 +83,8 @@ pub(super) fn client(certificates: Option<&Path>, proxy: Option<&str>) -> Result
 
 /// What all clients have in common.
 pub(super) fn builder(stall_timeout: Duration) -> reqwest::blocking::ClientBuilder {
-    // This one is written in Rust and assembly and needs no CMake to build. Failing means that the program has chosen one
-    // already, which is as good.
+    // This one is written in Rust and assembly and needs no CMake to build. Failing means that the program
+    // has chosen one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -125,21 +126,29 @@ pub(super) fn explain_read(error: io::Error) -> String {
     }
 }
 
-/// Certificates from a file, or from every file of a directory.
+/// Certificates from a file, or from every file of a directory that has some.
 fn read_certificates(path: &Path) -> Result<Vec<Certificate>> {
-    let paths = match fs::read_dir(path) {
-        Ok(entries) => entries.filter_map(|it| Some(it.ok()?.path())).filter(|it| it.is_file()).collect(),
-        Err(_) => vec![path.to_path_buf()],
+    let Ok(entries) = fs::read_dir(path) else {
+        let certificates = read_certificate_file(path)?;
+        if certificates.is_empty() {
+            return Err(Error::Client { reason: format!("{} holds no certificate", path.display()) });
+        }
+        return Ok(certificates);
     };
-    let mut certificates = Vec::new();
-    for path in paths {
-        let pem = fs::read(&path).map_err(Error::io("read the certificates in", &path))?;
-        let unusable = |error| Error::Client {
-            reason: format!("{} holds a broken certificate: {error}", path.display()),
-        };
-        certificates.extend(Certificate::from_pem_bundle(&pem).map_err(unusable)?);
-    }
-    Ok(certificates)
+    let paths = entries.filter_map(|it| Some(it.ok()?.path())).filter(|it| it.is_file());
+    Ok(paths
+        .map(|path| read_certificate_file(&path))
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+fn read_certificate_file(path: &Path) -> Result<Vec<Certificate>> {
+    let pem = fs::read(path).map_err(Error::io("read the certificates in", path))?;
+    Certificate::from_pem_bundle(&pem).map_err(|error| Error::Client {
+        reason: format!("{} holds a broken certificate: {}", path.display(), explain(error)),
+    })
 }
 
 #[cfg(test)]
@@ -166,8 +175,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ca.pem");
         assert!(read_certificates(&path).unwrap_err().to_string().contains("ca.pem"));
-        fs::write(&path, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
-        let error = read_certificates(&path).unwrap_err();
-        assert!(error.to_string().contains("ca.pem"), "{error}");
+        for content in ["-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "no certificate"] {
+            fs::write(&path, content).unwrap();
+            let error = read_certificates(&path).unwrap_err();
+            assert!(error.to_string().contains("ca.pem"), "{error}");
+        }
     }
 }

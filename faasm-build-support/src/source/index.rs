@@ -14,7 +14,8 @@ const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const ACCEPTED: &str =
     "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
 
-/// Where `file` of `project` is, according to the index. The URL has the credentials of `index` if it is on the same host.
+/// Where `file` of `project` is, according to the index. The URL has the credentials of `index` if it is on
+/// the same host.
 pub(super) fn find(client: &Client, index: &Url, project: &str, file: &str) -> Result<Url, Failure> {
     let mut page = index.clone();
     page.set_query(None);

@@ -54,8 +54,8 @@ pub fn zig() -> Result<&'static Pin> {
     for_platform(&ZIG, "the Zig toolchain", &platform())
 }
 
-/// libclang for this platform, as a wheel: `clang/native/libclang.so`, or `.dylib`, which on some platforms is below
-/// `libclang-<version>.data/platlib`.
+/// libclang for this platform, as a wheel: `clang/native/libclang.so`, or `.dylib`, which on some platforms
+/// is below `libclang-<version>.data/platlib`.
 ///
 /// # Errors
 ///

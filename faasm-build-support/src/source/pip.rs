@@ -26,7 +26,8 @@ pub(super) struct Settings {
 impl Settings {
     /// The settings in the environment, then those in pip's configuration files.
     ///
-    /// Order and places are those that `pip config --help` and <https://pip.pypa.io/en/stable/topics/configuration/> give.
+    /// Order and places are those that `pip config --help` and
+    /// <https://pip.pypa.io/en/stable/topics/configuration/> give.
     pub(super) fn read() -> Self {
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let mut files = BTreeMap::new();
@@ -54,7 +55,8 @@ impl Settings {
     }
 }
 
-/// The index that pip uses where nothing is configured: pip knows, and where there is no pip, Debian's package of it does.
+/// The index that pip uses where nothing is configured: pip knows, and where there is no pip, Debian's
+/// package of it does.
 pub(super) fn default_index(cx: &Context) -> Result<Url> {
     let mut reasons = Vec::new();
     for (program, module) in [("python3", true), ("pip3", false), ("pip", false), ("python", true)] {

@@ -28,7 +28,8 @@ impl Server {
     }
 }
 
-/// A server that answers each connection with what `reply` makes of the request's head and its number, from 0.
+/// A server that answers each connection with what `reply` makes of the request's head and its number, from
+/// 0.
 pub(super) fn serve(reply: impl Fn(&str, usize) -> Reply + Send + 'static) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -8,8 +8,8 @@ use zip::ZipArchive;
 
 use crate::error::{Error, Result};
 
-/// Unpacks a `.tar.xz`, `.tar.gz`, `.zip` or `.whl` into a directory, which is created if need be. Modification times of tar
-/// archives are kept, because makefiles go by them; so are executable bits.
+/// Unpacks a `.tar.xz`, `.tar.gz`, `.zip` or `.whl` into a directory, which is created if need be.
+/// Modification times of tar archives are kept, because makefiles go by them; so are executable bits.
 ///
 /// # Errors
 ///
@@ -81,7 +81,8 @@ fn unpack_zip(archive: &Path, reader: impl Read + io::Seek, into: &Path) -> Resu
     Ok(())
 }
 
-/// Zip archives have Unix modes if they were made on Unix. Only the executable bit counts; the rest is up to the user.
+/// Zip archives have Unix modes if they were made on Unix. Only the executable bit counts; the rest is up to
+/// the user.
 #[cfg(unix)]
 fn make_executable(file: &File, path: &Path, mode: Option<u32>) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -97,8 +98,8 @@ fn make_executable(_: &File, _: &Path, _: Option<u32>) -> Result<()> {
     Ok(())
 }
 
-/// Tells a disk that cannot be written from an archive that cannot be read: reading a damaged one gives errors without a
-/// number from the system.
+/// Tells a disk that cannot be written from an archive that cannot be read: reading a damaged one gives
+/// errors without a number from the system.
 fn explain(archive: &Path, member: &Path, target: &Path, error: io::Error) -> Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(cause) = source {
@@ -120,8 +121,8 @@ mod tests {
     use std::io::Write as _;
     use std::path::PathBuf;
 
-    /// A tar archive with files of these names. They are written into the header as they are, which the crate's own function
-    /// would refuse for bad ones.
+    /// A tar archive with files of these names. They are written into the header as they are, which the
+    /// crate's own function would refuse for bad ones.
     fn tar_gz(directory: &Path, names: &[&str]) -> PathBuf {
         let mut tar = tar::Builder::new(Vec::new());
         for name in names {

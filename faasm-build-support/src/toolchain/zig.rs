@@ -102,7 +102,8 @@ fn make_sysroot(cx: &Context, zig: &Zig, directory: &Path) -> Result<()> {
                 .env("ZIG_LOCAL_CACHE_DIR", work.join("cache"))
                 .env("ZIG_VERBOSE_LINK", "1"),
         )?;
-        files.extend(linked_files(&output));
+        // zig shortens paths below its working directory.
+        files.extend(linked_files(&output).map(|file| work.join(file)));
     }
     let find = |name: &str| {
         files.iter().find(|file| file.ends_with(name)).ok_or_else(|| Error::Lookup {
@@ -212,14 +213,13 @@ pub(super) fn build_triple() -> Result<String> {
 }
 
 /// The objects and archives in the `wasm-ld` lines of zig's verbose output.
-fn linked_files(output: &str) -> Vec<PathBuf> {
+fn linked_files(output: &str) -> impl Iterator<Item = PathBuf> {
     output
         .lines()
         .filter(|line| line.starts_with("wasm-ld "))
         .flat_map(str::split_whitespace)
         .filter(|word| word.ends_with(".o") || word.ends_with(".a"))
         .map(PathBuf::from)
-        .collect()
 }
 
 /// Whether a member of zig's libc belongs to its pthreads.
@@ -241,6 +241,6 @@ mod tests {
     #[test]
     fn files_are_found_in_the_linkers_command_line() {
         let output = "warning: something.o\nwasm-ld --entry _start -o a.wasm /c/1/crt1-command.o /c/2/libc.a -lm x.rsp\nar rcs z.a\n";
-        assert_eq!(linked_files(output), [Path::new("/c/1/crt1-command.o"), Path::new("/c/2/libc.a")]);
+        assert_eq!(linked_files(output).collect::<Vec<_>>(), [Path::new("/c/1/crt1-command.o"), Path::new("/c/2/libc.a")]);
     }
 }

@@ -1,0 +1,145 @@
+//! Calls: what they are given, and how what comes out of them is shown.
+
+use std::fs;
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use py_func::{CallError, CallFailure, Output, Runtime, Usage};
+use serde_json::{Value, json};
+
+use crate::cli::{Format, Input, Limits};
+use crate::error::{self, input};
+use crate::shell::{self, Shell};
+use crate::units::{show_duration, show_size};
+
+/// A runtime on an image with the limits of the command line.
+pub(crate) fn runtime(image: &Path, limits: Limits) -> anyhow::Result<Runtime> {
+    let mut builder = Runtime::builder().image(image);
+    if let Some(limit) = limits.timeout {
+        builder = builder.timeout(limit);
+    }
+    if let Some(limit) = limits.memory {
+        builder = builder.memory_limit(limit);
+    }
+    if let Some(limit) = limits.output {
+        builder = builder.output_limit(limit);
+    }
+    Ok(builder.build()?)
+}
+
+/// The input that the command line names.
+pub(crate) fn read_input(given: &Input) -> anyhow::Result<Vec<u8>> {
+    match (&given.data, &given.file) {
+        (Some(text), _) => Ok(text.clone().into_bytes()),
+        (None, Some(path)) => read_file(path, "the input"),
+        (None, None) if io::stdin().is_terminal() => Ok(Vec::new()),
+        (None, None) => read_stdin(),
+    }
+}
+
+/// A file, or standard input if it is called `-`.
+pub(crate) fn read_file(path: &Path, what: &str) -> anyhow::Result<Vec<u8>> {
+    if path == Path::new("-") {
+        return read_stdin();
+    }
+    let context = || input(format!("failed to read {what} {}", path.display()));
+    fs::read(path).with_context(context)
+}
+
+fn read_stdin() -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::stdin().read_to_end(&mut bytes).context("failed to read standard input")?;
+    Ok(bytes)
+}
+
+/// Shows how a call ended, and makes its status the exit code. As JSON, a call that failed is a result as well.
+pub(crate) fn finish(shell: &Shell, format: Format, result: Result<Output, CallFailure>) -> anyhow::Result<ExitCode> {
+    match (format, result) {
+        (Format::Human, Ok(output)) => {
+            shell::raw_stderr(&output.stderr);
+            shell::data(&for_people(&output))?;
+            show_usage(shell, output.usage);
+            Ok(ExitCode::from(error::status_code(output.status)))
+        }
+        (Format::Human, Err(failure)) => {
+            shell::data(&failure.stdout)?;
+            shell::raw_stderr(&failure.stderr);
+            show_usage(shell, failure.usage);
+            Err(failure.into())
+        }
+        (Format::Json, Ok(Output { status, output, stdout, stderr, usage })) => {
+            shell::json(&json!({
+                "reason": "call-returned",
+                "status": status,
+                "output": bytes(&output),
+                "stdout": bytes(&stdout),
+                "stderr": bytes(&stderr),
+                "usage": usage_json(usage),
+            }))?;
+            Ok(ExitCode::from(error::status_code(status)))
+        }
+        (Format::Json, Err(failure)) => {
+            let CallFailure { error, stdout, stderr, usage } = &failure;
+            shell::json(&json!({
+                "reason": "call-failed",
+                "error": { "kind": kind(error), "message": error.to_string() },
+                "stdout": bytes(stdout),
+                "stderr": bytes(stderr),
+                "usage": usage_json(*usage),
+            }))?;
+            Ok(ExitCode::from(error::call_exit(error) as u8))
+        }
+    }
+}
+
+/// What was printed and then what was returned; on a terminal each on lines of its own.
+fn for_people(output: &Output) -> Vec<u8> {
+    let mut text = output.stdout.clone();
+    let end_line = |text: &mut Vec<u8>| {
+        if shell::stdout_is_terminal() && !text.is_empty() && !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+    };
+    if !output.output.is_empty() {
+        end_line(&mut text);
+        text.extend_from_slice(&output.output);
+    }
+    end_line(&mut text);
+    text
+}
+
+fn show_usage(shell: &Shell, usage: Usage) {
+    let (time, memory) = (show_duration(usage.wall_time), show_size(usage.memory as u64));
+    shell.detail("Called", format_args!("in {time} with {memory} of memory"));
+}
+
+fn usage_json(usage: Usage) -> Value {
+    json!({ "wall_time_seconds": usage.wall_time.as_secs_f64(), "memory_bytes": usage.memory })
+}
+
+/// Text as a string; bytes that are none as an object with their Base64 form.
+fn bytes(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!(text),
+        Err(_) => json!({ "base64": BASE64_STANDARD.encode(bytes) }),
+    }
+}
+
+/// The stable name of what ended a call.
+fn kind(error: &CallError) -> &'static str {
+    match error {
+        CallError::Exception { .. } => "exception",
+        CallError::Syntax { .. } => "syntax",
+        CallError::Entry { .. } => "entry",
+        CallError::Result { .. } => "result",
+        CallError::TimeLimit { .. } => "time-limit",
+        CallError::MemoryLimit { .. } => "memory-limit",
+        CallError::OutputLimit { .. } => "output-limit",
+        CallError::StackLimit => "stack-limit",
+        _ => "fault",
+    }
+}

@@ -1,0 +1,317 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+
+use crate::error::EXIT_CODES;
+use crate::units::{parse_duration, parse_size};
+
+/// Runs untrusted Python functions in sandboxes that start in microseconds
+#[derive(Debug, Parser)]
+#[command(name = "cargo-faasm", bin_name = "cargo faasm", version, arg_required_else_help = true, max_term_width = 110)]
+#[command(after_help = concat_help(), disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+fn concat_help() -> String {
+    format!("{EXAMPLES}\n\n{EXIT_CODES}")
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo faasm run hello.py --data world
+  cargo faasm python -c 'import sys; print(sys.version)'
+  cargo faasm new greeter";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more: cached steps, and what calls took
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// Do not use the network
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
+    /// When to use colours [default: auto, or what CARGO_TERM_COLOR says]
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub(crate) color: Option<ColorChoice>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    New(New),
+    Build(Build),
+    Run(Run),
+    Python(Python),
+    Upload(Upload),
+    Invoke(Invoke),
+    List(List),
+    Codegen(Codegen),
+    Doctor(Doctor),
+    Cache(Cache),
+    Completions(Completions),
+}
+
+/// How results are written to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Human,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Message {
+    /// How to write results
+    #[arg(long = "message-format", global = true, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Image {
+    /// The directory of the image to use, instead of the one that is found or built
+    #[arg(long = "image", value_name = "DIR", env = "FAASM_IMAGE", hide_env_values = true)]
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// Limits of a call.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Limits {
+    /// How long it may take [default: 60s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// How much memory it may have [default: 512MiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) memory: Option<usize>,
+    /// How much it may write to each of standard output, standard error and its output [default: 16MiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) output: Option<usize>,
+}
+
+/// The input of a call. Without any it is what standard input has, unless that is a terminal.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct Input {
+    /// The input, as text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) data: Option<String>,
+    /// A file with the input; `-` for standard input, which is also read when it is a pipe or a file
+    #[arg(long, value_name = "PATH")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Create a package that runs a Python function
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo faasm new greeter && cd greeter && cargo test")]
+pub(crate) struct New {
+    /// The name of the package and of its directory
+    pub(crate) name: String,
+}
+
+/// Build the image: CPython, its machine code and its initialised memory
+///
+/// In a package that depends on `py_func`, runs `cargo build` and lays the image that its build script made under `target/faasm`.
+/// Elsewhere it builds the default image. Prints the image's directory.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo faasm build\n  cargo faasm build -- --release --features extra")]
+pub(crate) struct Build {
+    #[command(flatten)]
+    pub(crate) message: Message,
+    /// Arguments for `cargo build`
+    #[arg(last = true, value_name = "CARGO_ARGUMENTS")]
+    pub(crate) cargo: Vec<String>,
+}
+
+/// Run a Python function from a file
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm run hello.py --data world
+  cargo faasm run resize.py < in.png > out.png
+  cargo faasm run job.py --entry check --timeout 5s --memory 256MiB")]
+pub(crate) struct Run {
+    /// The file with the function
+    #[arg(value_name = "FILE")]
+    pub(crate) source: PathBuf,
+    /// The function to call
+    #[arg(long, value_name = "NAME", default_value = "faasm_main")]
+    pub(crate) entry: String,
+    #[command(flatten)]
+    pub(crate) input: Input,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) image: Image,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Run the Python interpreter in the sandbox
+///
+/// It sees the current directory, read-only, and a private `/tmp` that is removed afterwards. Arguments from the first on that this
+/// command does not have itself are the interpreter's; `--` says where they start.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm python
+  cargo faasm python -c 'print(6 * 7)'
+  cargo faasm python --dir results -- script.py -v
+  cargo faasm python -m test test_json")]
+pub(crate) struct Python {
+    /// A directory that may be changed, and under which name [default: its own absolute path]
+    #[arg(long = "dir", value_name = "PATH[:GUEST]")]
+    pub(crate) directories: Vec<String>,
+    /// An environment variable; without a value, the one it has here
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    pub(crate) variables: Vec<String>,
+    #[command(flatten)]
+    pub(crate) image: Image,
+    /// Arguments for the interpreter
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Put a function, or the runtime, into the store
+///
+/// A function is loaded first; what cannot be loaded is not stored. The name `py_func` stands for the runtime: the image that the
+/// functions of the store are run on.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm upload python py_func
+  cargo faasm upload python hello hello.py
+  generate | cargo faasm upload python generated -")]
+pub(crate) struct Upload {
+    /// Whose function it is
+    pub(crate) user: String,
+    /// Its name
+    pub(crate) function: String,
+    /// The file with the function, `-` for standard input [default: FUNCTION.py]; of the runtime, the directory of an image
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) image: Image,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Call a function of the store
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo faasm invoke python hello --data world")]
+pub(crate) struct Invoke {
+    /// Whose function it is
+    pub(crate) user: String,
+    /// Its name
+    pub(crate) function: String,
+    #[command(flatten)]
+    pub(crate) input: Input,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) image: Image,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Show the functions and the runtime of the store
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Generate machine code for another processor or system
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo faasm codegen --target aarch64-unknown-linux-gnu")]
+pub(crate) struct Codegen {
+    /// The target triple
+    #[arg(long, value_name = "TRIPLE")]
+    pub(crate) target: String,
+    /// The file to write [default: py_func-TRIPLE.cwasm]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) image: Image,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Check whether this machine has what is needed
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) image: Image,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Show or clean the cache of build results
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo faasm cache\n  cargo faasm cache gc --older-than 7d")]
+pub(crate) struct Cache {
+    #[command(subcommand)]
+    pub(crate) action: Option<CacheAction>,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum CacheAction {
+    /// Show what is in it (the default)
+    List,
+    /// Remove what was not used for some time, except what is in use now
+    Gc {
+        /// For how long
+        #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = parse_duration)]
+        older_than: Duration,
+    },
+    /// Remove everything, except what is in use now
+    Clear,
+    /// Print its directory
+    Dir,
+}
+
+/// Print a script that completes command lines of `cargo-faasm`
+///
+/// zsh uses it for `cargo faasm` as well.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo faasm completions zsh > ~/.zfunc/_cargo-faasm")]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_interpreters_arguments_are_not_taken() {
+        for (line, options, arguments) in [
+            ("python -c x -v --image i", 0, vec!["-c", "x", "-v", "--image", "i"]),
+            ("python --dir d -- -v", 1, vec!["-v"]),
+            ("python --dir d script.py --dir e", 1, vec!["script.py", "--dir", "e"]),
+            ("python -m test -- -x", 0, vec!["-m", "test", "--", "-x"]),
+            ("python", 0, vec![]),
+        ] {
+            let words = ["cargo-faasm"].into_iter().chain(line.split(' '));
+            let Command::Python(python) = Cli::try_parse_from(words).unwrap().command else { panic!("{line}") };
+            assert_eq!((python.directories.len(), python.arguments), (options, arguments.iter().map(ToString::to_string).collect()));
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `cargo faasm list`
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use py_func::{Registry, StoredFunction, StoredRuntime};
+use serde_json::{Value, json};
+
+use crate::cli::{Format, List};
+use crate::shell::{self, Shell};
+use crate::units::{show_age, show_size};
+
+pub(super) fn run(shell: &Shell, arguments: &List) -> anyhow::Result<ExitCode> {
+    let store = Registry::from_env()?;
+    let (functions, runtime) = (store.functions()?, store.runtime()?);
+    match arguments.message.format {
+        Format::Json => {
+            for function in &functions {
+                shell::json(&function_json("function", function))?;
+            }
+            if let Some(runtime) = &runtime {
+                shell::json(&runtime_json("runtime", runtime))?;
+            }
+        }
+        Format::Human => {
+            if functions.is_empty() {
+                shell.status("Found", format_args!("no functions in {}", store.root().display()));
+            } else {
+                shell::data(function_table(&functions).as_bytes())?;
+            }
+            match &runtime {
+                Some(runtime) => {
+                    let (hash, age) = (&runtime.sha256[..16], show_age(age(runtime.uploaded)));
+                    shell::data(format!("runtime: Python {} ({hash}), uploaded {age}\n", runtime.python).as_bytes())?;
+                }
+                None => shell.status("Found", "no runtime; functions run on the default image"),
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn function_table(functions: &[StoredFunction]) -> String {
+    let mut rows = vec![["USER", "FUNCTION", "SIZE", "UPLOADED"].map(str::to_owned)];
+    rows.extend(functions.iter().map(|it| {
+        [it.user.clone(), it.name.clone(), show_size(it.bytes), show_age(age(it.uploaded))]
+    }));
+    shell::table(&rows)
+}
+
+pub(super) fn function_json(reason: &str, function: &StoredFunction) -> Value {
+    let StoredFunction { user, name, bytes, sha256, uploaded } = function;
+    json!({ "reason": reason, "user": user, "function": name, "bytes": bytes, "sha256": sha256, "uploaded": unix(*uploaded) })
+}
+
+pub(super) fn runtime_json(reason: &str, runtime: &StoredRuntime) -> Value {
+    let StoredRuntime { image, python, sha256, uploaded } = runtime;
+    json!({ "reason": reason, "directory": image, "python": python, "sha256": sha256, "uploaded": unix(*uploaded) })
+}
+
+/// Seconds since 1970.
+fn unix(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs())
+}
+
+/// A time in the future counts as now.
+fn age(time: SystemTime) -> std::time::Duration {
+    time.elapsed().unwrap_or_default()
+}

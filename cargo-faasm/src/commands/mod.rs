@@ -1,0 +1,35 @@
+//! The commands, one file for each.
+
+mod build;
+mod cache;
+mod codegen;
+mod completions;
+mod doctor;
+mod invoke;
+mod list;
+mod new;
+mod python;
+mod run;
+mod upload;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::shell::Shell;
+
+pub(crate) fn run(cli: Cli, shell: &Shell) -> anyhow::Result<ExitCode> {
+    let global = &cli.global;
+    match cli.command {
+        Command::New(arguments) => new::run(shell, &arguments),
+        Command::Build(arguments) => build::run(shell, global, &arguments),
+        Command::Run(arguments) => run::run(shell, global, &arguments),
+        Command::Python(arguments) => python::run(shell, global, &arguments),
+        Command::Upload(arguments) => upload::run(shell, global, &arguments),
+        Command::Invoke(arguments) => invoke::run(shell, global, &arguments),
+        Command::List(arguments) => list::run(shell, &arguments),
+        Command::Codegen(arguments) => codegen::run(shell, global, &arguments),
+        Command::Doctor(arguments) => doctor::run(shell, global, &arguments),
+        Command::Cache(arguments) => cache::run(shell, &arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}

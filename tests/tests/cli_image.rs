@@ -1,0 +1,298 @@
+//! `cargo faasm` with the default image, which the first of these tests to run builds if the cache has none.
+
+mod cli_support;
+
+use std::fs;
+
+use cli_support::Place;
+use serde_json::Value;
+use snapbox::cmd::OutputAssert;
+use snapbox::str;
+
+const ECHO: &str = "def faasm_main(data): return data\n";
+
+fn stdout(assert: &OutputAssert) -> &[u8] {
+    &assert.get_output().stdout
+}
+
+fn stderr(assert: &OutputAssert) -> String {
+    String::from_utf8(assert.get_output().stderr.clone()).unwrap()
+}
+
+fn json(assert: &OutputAssert) -> Vec<Value> {
+    std::str::from_utf8(stdout(assert)).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn hello() {
+    let place = Place::new();
+    place.file("hello.py", "import sys\ndef faasm_main():\n    print(sys.version.split()[0])\n    return 'Hello'\n");
+    place.faasm("run hello.py").assert().success().stdout_eq("3.13.5\nHello").stderr_eq("");
+}
+
+#[test]
+fn every_way_of_input() {
+    let place = Place::new();
+    let all_bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    place.file("echo.py", ECHO);
+    for input in [&b""[..], b"text", b"\0", &all_bytes] {
+        place.file("input", input);
+        for arguments in ["run echo.py", "run echo.py --file -"] {
+            assert!(stdout(&place.faasm(arguments).stdin(input.to_vec()).assert().success()) == input);
+        }
+        assert!(stdout(&place.faasm("run echo.py --file input").assert().success()) == input);
+    }
+    place.faasm("run echo.py --data text").stdin("not this").assert().success().stdout_eq("text");
+    place.faasm("run echo.py --data").arg("").stdin("not this").assert().success().stdout_eq("");
+}
+
+#[test]
+fn what_a_function_prints() {
+    let place = Place::new();
+    place.file(
+        "f.py",
+        "import sys\ndef faasm_main():\n    print('out')\n    print('err', file=sys.stderr)\n    return b'result'\n",
+    );
+    place.faasm("run f.py").assert().success().stdout_eq("out\nresult").stderr_eq("err\n");
+}
+
+#[test]
+fn another_entry_point() {
+    let place = Place::new();
+    place.file("f.py", "def one(): return '1'\ndef two(): return '2'\n");
+    place.faasm("run f.py --entry two").assert().success().stdout_eq("2");
+    place.faasm("run f.py").assert().code(3).stdout_eq("").stderr_eq(str![]);
+}
+
+#[test]
+fn statuses_become_exit_codes() {
+    let place = Place::new();
+    for (body, code) in [
+        ("return 0", 0),
+        ("return 7", 7),
+        ("return 256", 1),
+        ("import sys; sys.exit(3)", 3),
+        ("import sys; sys.exit()", 0),
+        ("import sys; sys.exit('message')", 1),
+    ] {
+        place.file("f.py", format!("def faasm_main():\n    {body}\n"));
+        place.faasm("run f.py").assert().code(code).stdout_eq("");
+    }
+}
+
+#[test]
+fn an_exception() {
+    let place = Place::new();
+    place.file("f.py", "def faasm_main():\n    print('before')\n    inner()\n\ndef inner():\n    return 1 / 0\n");
+    place.faasm("run f.py").assert().code(1).stdout_eq("before\n").stderr_eq(str![]);
+}
+
+#[test]
+fn an_exception_while_importing() {
+    let place = Place::new();
+    place.file("f.py", "import no_such_module\n");
+    place.faasm("run f.py").assert().code(1).stdout_eq("").stderr_eq(str![]);
+}
+
+#[test]
+fn a_syntax_error() {
+    let place = Place::new();
+    place.file("f.py", "def faasm_main(:\n");
+    place.faasm("run f.py").assert().code(3).stdout_eq("").stderr_eq(str![]);
+}
+
+#[test]
+fn no_result() {
+    let place = Place::new();
+    place.file("f.py", "def faasm_main(): return 1.5\n");
+    place.faasm("run f.py").assert().code(1).stdout_eq("").stderr_eq(str![]);
+}
+
+#[test]
+fn an_infinite_loop() {
+    let place = Place::new();
+    place.file("f.py", "def faasm_main():\n    while True: pass\n");
+    place.faasm("run f.py --timeout 200ms").assert().code(4).stdout_eq("").stderr_eq(str![]);
+    place.file("f.py", "while True: pass\n");
+    place.faasm("run f.py --timeout 200ms").assert().code(4).stdout_eq("").stderr_eq(str![]);
+}
+
+#[test]
+fn unbounded_memory() {
+    let place = Place::new();
+    place.file("f.py", "def faasm_main():\n    x = []\n    while True: x.append(bytes(1 << 20))\n");
+    let assert = place.faasm("run f.py --memory 128MiB").assert().code(4).stdout_eq("");
+    let text = stderr(&assert);
+    assert!(text.starts_with("error: the memory limit of 128 MiB was reached"), "{text}");
+    assert!(text.contains("hint: raise the limit with --memory"), "{text}");
+}
+
+#[test]
+fn a_flood_of_output() {
+    let place = Place::new();
+    for body in ["while True: print('x' * 1000)", "return b'x' * (2 << 20)"] {
+        place.file("f.py", format!("def faasm_main():\n    {body}\n"));
+        let assert = place.faasm("run f.py --output 1MiB").assert().code(4);
+        let text = stderr(&assert);
+        assert!(text.contains("error: the output limit of 1 MiB was reached"), "{text}");
+        assert!(stdout(&assert).len() <= 1 << 20);
+    }
+}
+
+#[test]
+fn results_as_json() {
+    let place = Place::new();
+    place.file("f.py", "def faasm_main(data):\n    print('out')\n    return data\n");
+    let returned = &json(&place.faasm("run f.py --message-format json --data x").assert().success())[0];
+    assert_eq!(returned["reason"], "call-returned");
+    assert_eq!((&returned["status"], &returned["output"], &returned["stdout"]), (&0.into(), &"x".into(), &"out\n".into()));
+    assert!(returned["usage"]["wall_time_seconds"].is_number() && returned["usage"]["memory_bytes"].is_number());
+
+    let binary = &json(&place.faasm("run f.py --message-format json").stdin(vec![0xff]).assert().success())[0];
+    assert_eq!(binary["output"]["base64"], "/w==");
+
+    place.file("f.py", "def faasm_main(): 1 / 0\n");
+    let assert = place.faasm("run f.py --message-format json").assert().code(1).stderr_eq("");
+    let failed = &json(&assert)[0];
+    assert_eq!((&failed["reason"], &failed["error"]["kind"]), (&"call-failed".into(), &"exception".into()));
+    assert!(failed["error"]["message"].as_str().unwrap().contains("ZeroDivisionError"));
+}
+
+#[test]
+fn from_upload_to_invoke() {
+    let place = Place::new();
+    place.file("echo.py", ECHO);
+    place.faasm("upload python echo").assert().success().stdout_eq("").stderr_eq(str![]);
+    place.faasm("upload python late -").stdin("def faasm_main(): return 'late'").assert().success();
+    place.faasm("invoke python echo --data hello").assert().success().stdout_eq("hello");
+    place.faasm("invoke python late").assert().success().stdout_eq("late");
+    place.faasm("list").assert().success().stdout_eq(str![]);
+
+    // An upload that fails leaves what was there.
+    place.file("echo.py", "import no_such_module\n");
+    place.faasm("upload python echo").assert().code(1).stdout_eq("").stderr_eq(str![]);
+    place.file("echo.py", "def\n");
+    place.faasm("upload python echo").assert().code(3).stdout_eq("");
+    place.faasm("invoke python echo --data hello").assert().success().stdout_eq("hello");
+
+    let functions = json(&place.faasm("list --message-format json").assert().success());
+    let names: Vec<&Value> = functions.iter().map(|it| &it["function"]).collect();
+    assert_eq!(names, ["echo", "late"]);
+}
+
+#[test]
+fn the_runtime_is_uploaded_as_py_func() {
+    let place = Place::new();
+    let uploaded = json(&place.faasm("upload python py_func --message-format json").assert().success());
+    assert_eq!((&uploaded[0]["reason"], &uploaded[0]["python"]), (&"runtime-uploaded".into(), &"3.13.5".into()));
+    place.file("echo.py", ECHO);
+    place.faasm("upload python echo").assert().success();
+    // Without a cache there is only the runtime in the store to run on.
+    let empty = place.path().join("cache");
+    place.faasm("invoke python echo --offline --data x").env("FAASM_CACHE", empty).assert().success().stdout_eq("x");
+    let listed = json(&place.faasm("list --message-format json").assert().success());
+    assert_eq!(listed[1]["sha256"], uploaded[0]["sha256"]);
+
+    // A damaged image is not taken.
+    let copy = place.path().join("copy");
+    copy_tree(uploaded[0]["directory"].as_str().unwrap().as_ref(), &copy);
+    let base = copy.join("base.mem");
+    let mut bytes = fs::read(&base).unwrap();
+    bytes[5000] ^= 1;
+    fs::remove_file(&base).unwrap();
+    fs::write(&base, bytes).unwrap();
+    let manifest = copy.join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text + " ").unwrap();
+    let assert = place.faasm("upload python py_func copy").assert().code(5);
+    assert!(stderr(&assert).contains("base.mem"), "{}", stderr(&assert));
+    assert_eq!(json(&place.faasm("list --message-format json").assert().success()), listed);
+}
+
+fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if from.is_dir() { copy_tree(&from, &to) } else { drop(fs::copy(from, to).unwrap()) }
+    }
+}
+
+#[test]
+fn the_interpreter() {
+    let place = Place::new();
+    place.faasm("python -c print(6*7)").assert().success().stdout_eq("42\n").stderr_eq("");
+    place.faasm("python -- -c raise(SystemExit(3))").assert().code(3).stdout_eq("").stderr_eq("");
+    place.faasm("python").stdin("print('from standard input')").assert().success().stdout_eq("from standard input\n");
+    place.file("script.py", "import sys\nprint(sys.argv, open('data').read())\n");
+    place.file("data", "content");
+    place.faasm("python script.py -v x").assert().success().stdout_eq("['script.py', '-v', 'x'] content\n");
+}
+
+#[test]
+fn what_the_interpreter_may_change() {
+    let place = Place::new();
+    fs::create_dir(place.path().join("granted")).unwrap();
+    place.file("try.py", "import sys\ntry:\n    open(sys.argv[1], 'x').write('new')\nexcept OSError as e: print(type(e).__name__)\n");
+    let granted = "python --dir granted --dir granted:/data";
+    for (path, changed) in [("granted/one", true), ("/data/two", true), ("/tmp/three", true), ("four", false), ("/lib/five", false)] {
+        let assert = place.faasm(&format!("{granted} try.py {path}")).assert().success();
+        assert_eq!(stdout(&assert).is_empty(), changed, "{path}: {}", String::from_utf8_lossy(stdout(&assert)));
+    }
+    assert_eq!(fs::read_dir(place.path().join("granted")).unwrap().count(), 2);
+    assert!(!place.path().join("four").exists());
+    let assert = place.faasm("python -c").arg("import os, tempfile; print(tempfile.gettempdir(), os.listdir('/tmp'))").assert();
+    assert.success().stdout_eq("/tmp []\n");
+}
+
+#[test]
+fn variables_of_the_interpreter() {
+    let place = Place::new();
+    let program = "import os; print(os.environ.get('GIVEN'), os.environ.get('PASSED'), os.environ.get('HOME'))";
+    let command = place.faasm("python --env GIVEN=a=b --env PASSED -c").arg(program).env("PASSED", "on");
+    command.assert().success().stdout_eq("a=b on None\n");
+    place.faasm("python --env NO_SUCH_VARIABLE -c 0").assert().code(3).stderr_eq(str![]);
+}
+
+#[test]
+fn the_default_image() {
+    let place = Place::new();
+    let assert = place.faasm("build --quiet").assert().success().stderr_eq("");
+    let directory = std::str::from_utf8(stdout(&assert)).unwrap().trim_end().to_owned();
+    let built = json(&place.faasm("build --quiet --message-format json").assert().success());
+    let built = built.last().unwrap();
+    assert_eq!((&built["reason"], &built["python"], &built["directory"]), (&"image-built".into(), &"3.13.5".into(), &directory.as_str().into()));
+    for file in ["wasm", "code", "boot", "base"] {
+        let path = built["files"][file]["path"].as_str().unwrap();
+        assert_eq!(fs::metadata(path).unwrap().len(), built["files"][file]["bytes"], "{file}");
+    }
+    let checks = json(&place.faasm("doctor --message-format json --image").arg(&directory).assert().success());
+    let verdict = checks.iter().find(|it| it["name"] == "image").unwrap();
+    assert_eq!(verdict["verdict"], "ok", "{verdict}");
+}
+
+#[test]
+fn code_for_another_processor() {
+    let place = Place::new();
+    let generated = json(&place.faasm("codegen --target aarch64-unknown-linux-gnu --out code --message-format json").assert().success());
+    let code = fs::read(place.path().join("code")).unwrap();
+    assert_eq!(generated[0]["bytes"], code.len());
+    assert_eq!(&code[..4], b"\x7fELF");
+    // e_machine of an ELF file; 183 is EM_AARCH64.
+    assert_eq!(code[18], 183);
+}
+
+#[test]
+fn a_truncated_image() {
+    let place = Place::new();
+    let assert = place.faasm("build --quiet").assert().success();
+    let copy = place.path().join("copy");
+    copy_tree(std::str::from_utf8(stdout(&assert)).unwrap().trim_end().as_ref(), &copy);
+    place.file("f.py", ECHO);
+    place.faasm("run f.py --image copy --data x").assert().success().stdout_eq("x");
+    let base = fs::read(copy.join("base.mem")).unwrap();
+    fs::remove_file(copy.join("base.mem")).unwrap();
+    fs::write(copy.join("base.mem"), &base[..base.len() / 2]).unwrap();
+    let assert = place.faasm("run f.py --image copy --data x").assert().code(5).stdout_eq("");
+    let text = stderr(&assert);
+    assert!(text.contains("base.mem") && text.contains("hint: run `cargo faasm build` again"), "{text}");
+}
