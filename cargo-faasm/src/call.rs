@@ -46,7 +46,7 @@ pub(crate) fn read_file(path: &Path, what: &str) -> anyhow::Result<Vec<u8>> {
     if path == Path::new("-") {
         return read_stdin();
     }
-    let context = || input(format!("failed to read {what} {}", path.display()));
+    let context = || input(format!("failed to read {what} `{}`", path.display()));
     fs::read(path).with_context(context)
 }
 
@@ -57,7 +57,11 @@ fn read_stdin() -> anyhow::Result<Vec<u8>> {
 }
 
 /// Shows how a call ended, and makes its status the exit code. As JSON, a call that failed is a result as well.
-pub(crate) fn finish(shell: &Shell, format: Format, result: Result<Output, CallFailure>) -> anyhow::Result<ExitCode> {
+pub(crate) fn finish(
+    shell: &Shell,
+    format: Format,
+    result: Result<Output, CallFailure>,
+) -> anyhow::Result<ExitCode> {
     match (format, result) {
         (Format::Human, Ok(output)) => {
             shell::raw_stderr(&output.stderr);

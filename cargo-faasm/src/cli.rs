@@ -10,7 +10,13 @@ use crate::units::{parse_duration, parse_size};
 
 /// Runs untrusted Python functions in sandboxes that start in microseconds
 #[derive(Debug, Parser)]
-#[command(name = "cargo-faasm", bin_name = "cargo faasm", version, arg_required_else_help = true, max_term_width = 110)]
+#[command(
+    name = "cargo-faasm",
+    bin_name = "cargo faasm",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
 #[command(after_help = concat_help(), disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -310,8 +316,13 @@ mod tests {
             ("python", 0, vec![]),
         ] {
             let words = ["cargo-faasm"].into_iter().chain(line.split(' '));
-            let Command::Python(python) = Cli::try_parse_from(words).unwrap().command else { panic!("{line}") };
-            assert_eq!((python.directories.len(), python.arguments), (options, arguments.iter().map(ToString::to_string).collect()));
+            let Command::Python(python) = Cli::try_parse_from(words).unwrap().command else {
+                panic!("{line}")
+            };
+            assert_eq!(
+                (python.directories.len(), python.arguments),
+                (options, arguments.iter().map(ToString::to_string).collect())
+            );
         }
     }
 }

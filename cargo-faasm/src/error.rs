@@ -93,8 +93,8 @@ pub(crate) fn report(shell: &Shell, error: &anyhow::Error) {
         }
     }
 
-    // Causes that were shown above, as a traceback, are not shown again.
-    let causes = error.chain().take_while(|cause| text.is_none() || !cause.is::<CallFailure>());
+    // What a traceback has shown needs no further causes.
+    let causes = error.chain().take(if text.is_some() { 1 } else { usize::MAX });
     let mut text = String::new();
     for (index, cause) in causes.enumerate() {
         if index > 0 {
@@ -222,8 +222,14 @@ mod tests {
     fn errors_are_known_through_contexts_and_wrappers() {
         let name = || RuntimeError::Name { name: "..".to_owned() };
         let entry = CallError::Entry { text: "no".to_owned() };
-        let call = CallFailure { error: entry, stdout: Vec::new(), stderr: Vec::new(), usage: py_func::Usage::default() };
-        let load = RuntimeError::Load { user: "u".to_owned(), function: "f".to_owned(), source: call.clone() };
+        let call = CallFailure {
+            error: entry,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            usage: py_func::Usage::default(),
+        };
+        let load =
+            RuntimeError::Load { user: "u".to_owned(), function: "f".to_owned(), source: call.clone() };
         let disk = std::io::Error::from(std::io::ErrorKind::StorageFull);
         let cases: [(anyhow::Error, Exit, bool); 6] = [
             (anyhow::Error::from(name()).context("x"), Exit::Input, false),

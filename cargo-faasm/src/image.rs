@@ -36,7 +36,7 @@ pub(crate) fn select(
 ) -> anyhow::Result<Selected> {
     if let Some(directory) = &named.directory {
         if !directory.is_dir() {
-            return Err(input(format!("there is no image directory {}", directory.display()))
+            return Err(input(format!("there is no image directory `{}`", directory.display()))
                 .hint("`cargo faasm build` prints the directory of the image it builds")
                 .into());
         }

@@ -16,7 +16,7 @@ use crate::shell;
 
 /// Where a command is called.
 pub(crate) enum Place {
-    /// In a package that depends on `py_func`.
+    /// In a package that depends on `py_func` and has an image made.
     Package(Package),
     /// In another package or workspace, with this target directory.
     Workspace(PathBuf),
@@ -45,18 +45,23 @@ pub(crate) fn locate(global: &Global) -> anyhow::Result<Place> {
     }
     let metadata = command.exec().map_err(|error| {
         let message = match &error {
-            cargo_metadata::Error::CargoMetadata { stderr } => stderr.trim().trim_start_matches("error: ").to_owned(),
+            cargo_metadata::Error::CargoMetadata { stderr } => {
+                stderr.trim().trim_start_matches("error: ").to_owned()
+            }
             other => other.to_string(),
         };
         input(format!("failed to read the package in the current directory: {message}"))
             .hint("name an image with --image to do without the package")
     })?;
 
-    let directory = |package: &cargo_metadata::Package| package.manifest_path.parent().map(|it| it.as_std_path().to_path_buf());
-    let around = metadata.packages.iter().filter(|it| directory(it).is_some_and(|it| current.starts_with(it)));
+    let directory = |package: &cargo_metadata::Package| {
+        package.manifest_path.parent().map(|it| it.as_std_path().to_path_buf())
+    };
+    let around =
+        metadata.packages.iter().filter(|it| directory(it).is_some_and(|it| current.starts_with(it)));
     let nearest = around.max_by_key(|it| directory(it).map(|it| it.components().count()));
     let target_directory = metadata.target_directory.clone().into_std_path_buf();
-    Ok(match nearest.filter(|package| package.dependencies.iter().any(|it| it.name == "py_func")) {
+    Ok(match nearest.filter(|package| may_make_image(package)) {
         Some(package) => Place::Package(Package {
             name: package.name.to_string(),
             id: package.id.clone(),
@@ -67,6 +72,13 @@ pub(crate) fn locate(global: &Global) -> anyhow::Result<Place> {
     })
 }
 
+/// Whether a package depends on `py_func` and has an image made, by its own build script or that of `py_func`.
+fn may_make_image(package: &cargo_metadata::Package) -> bool {
+    let has_script = package.targets.iter().any(cargo_metadata::Target::is_custom_build);
+    let mut dependencies = package.dependencies.iter().filter(|it| it.name == "py_func");
+    dependencies.any(|it| has_script || it.uses_default_features || it.features.iter().any(|name| name == "image"))
+}
+
 impl Package {
     /// Where the image is laid out by a build with these arguments.
     pub(crate) fn layout(&self, arguments: &[String]) -> PathBuf {
@@ -75,7 +87,9 @@ impl Package {
         while let Some(word) = words.next() {
             match word.strip_prefix("--target-dir") {
                 Some("") => target_directory = words.next().map_or(target_directory, PathBuf::from),
-                Some(rest) => target_directory = rest.strip_prefix('=').map_or(target_directory, PathBuf::from),
+                Some(rest) => {
+                    target_directory = rest.strip_prefix('=').map_or(target_directory, PathBuf::from)
+                }
                 None => {}
             }
         }
@@ -83,7 +97,12 @@ impl Package {
     }
 
     /// Runs `cargo build` with further arguments and answers the image that a build script made.
-    pub(crate) fn build(&self, global: &Global, steps: &Steps, arguments: &[String]) -> anyhow::Result<PathBuf> {
+    pub(crate) fn build(
+        &self,
+        global: &Global,
+        steps: &Steps,
+        arguments: &[String],
+    ) -> anyhow::Result<PathBuf> {
         let follower = Follower::start(steps).context("failed to follow the build")?;
         let mut command = ProcessBuilder::new(cargo());
         command.args(&["build", "--message-format=json-render-diagnostics", "--package", &self.name]);
@@ -92,7 +111,9 @@ impl Package {
         // Its bar would fight with those of the steps; its lines pass through a pipe.
         command.env("CARGO_TERM_PROGRESS_WHEN", "never");
         command.env("CARGO_TERM_COLOR", if shell::has_color() { "always" } else { "never" });
-        for (given, argument) in [(global.quiet, "--quiet"), (global.verbose, "--verbose"), (global.offline, "--offline")] {
+        for (given, argument) in
+            [(global.quiet, "--quiet"), (global.verbose, "--verbose"), (global.offline, "--offline")]
+        {
             if given {
                 command.arg(argument);
             }

@@ -1,11 +1,11 @@
 //! The steps of a build as people see them: progress bars on a terminal, lines elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ struct Display {
     format: Format,
     bars: Option<MultiProgress>,
     running: Mutex<BTreeMap<String, ProgressBar>>,
+    /// Steps whose result was in the cache. Several other steps may ask for the same one.
+    fresh: Mutex<BTreeSet<String>>,
 }
 
 impl Steps {
@@ -36,7 +38,7 @@ impl Steps {
     pub(crate) fn new(shell: Shell, format: Format) -> Self {
         let bars = (!shell.is_quiet() && shell::can_show_bars())
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
-        Self(Arc::new(Display { shell, format, bars, running: Mutex::default() }))
+        Self(Arc::new(Display { shell, format, bars, running: Mutex::default(), fresh: Mutex::default() }))
     }
 
     /// What the build library is given.
@@ -80,10 +82,11 @@ impl Steps {
             Event::Finished { step, seconds, cached } => {
                 self.end_bar(step);
                 let time = show_duration(Duration::try_from_secs_f64(*seconds).unwrap_or_default());
-                self.above_bars(|| match cached {
-                    true => shell.detail("Fresh", step),
-                    false => shell.status("Built", format_args!("{step} in {time}")),
-                });
+                if !cached {
+                    self.above_bars(|| shell.status("Built", format_args!("{step} in {time}")));
+                } else if lock(&self.0.fresh).insert(step.clone()) {
+                    self.above_bars(|| shell.detail("Fresh", step));
+                }
             }
             // The error itself is shown by whoever gets it.
             Event::Failed { step, .. } => {
@@ -96,25 +99,27 @@ impl Steps {
     fn start_bar(&self, bars: &MultiProgress, step: &str) {
         let prefix = if shell::has_color() { "{prefix:>12.cyan.bold}" } else { "{prefix:>12}" };
         let template = format!("{prefix} {{wide_msg}} {{elapsed}}");
-        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let bar = bars.add(ProgressBar::new_spinner().with_style(style).with_prefix("Building").with_message(step.to_owned()));
+        let style =
+            ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = bars.add(
+            ProgressBar::new_spinner()
+                .with_style(style)
+                .with_prefix("Building")
+                .with_message(step.to_owned()),
+        );
         bar.enable_steady_tick(Duration::from_millis(250));
-        self.running().insert(step.to_owned(), bar);
+        lock(&self.0.running).insert(step.to_owned(), bar);
     }
 
     fn end_bar(&self, step: &str) {
-        if let Some(bar) = self.running().remove(step) {
+        if let Some(bar) = lock(&self.0.running).remove(step) {
             bar.finish_and_clear();
         }
     }
 
     /// The bar of a step; one that only waits for another process has none yet.
     fn bar(&self, step: &str) -> Option<ProgressBar> {
-        self.running().get(step).cloned()
-    }
-
-    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, ProgressBar>> {
-        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.running).get(step).cloned()
     }
 
     fn above_bars(&self, print: impl FnOnce()) {
@@ -123,6 +128,10 @@ impl Steps {
             None => print(),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Display {
@@ -210,7 +219,10 @@ mod tests {
         assert_eq!(write(""), []);
         assert_eq!(write("{\"event\":\"started\",\"step\":\"a\"}\n{\"event\":\"star"), [started("a")]);
         assert_eq!(write("ted\",\"step\":\"b\"}"), []);
-        assert_eq!(write("\nnonsense\n{\"event\":\"started\",\"step\":\"c\"}\n"), [started("b"), started("c")]);
+        assert_eq!(
+            write("\nnonsense\n{\"event\":\"started\",\"step\":\"c\"}\n"),
+            [started("b"), started("c")]
+        );
         assert_eq!(write(""), []);
     }
 }

@@ -79,7 +79,9 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, milliseconds) in [("500ms", 500), ("1.5s", 1500), ("2m", 120_000), ("30d", 2_592_000_000), ("0s", 0)] {
+        for (text, milliseconds) in
+            [("500ms", 500), ("1.5s", 1500), ("2m", 120_000), ("30d", 2_592_000_000), ("0s", 0)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
         for text in ["", "5", "s", "-1s", "1 fortnight", "infs", "1e300d", "NaNs"] {
@@ -99,10 +101,18 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_short() {
-        for (bytes, shown) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (256 << 20, "256.0 MiB"), (5 << 40, "5120.0 GiB")] {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (256 << 20, "256.0 MiB"),
+            (5 << 40, "5120.0 GiB"),
+        ] {
             assert_eq!(show_size(bytes), shown);
         }
-        for (seconds, shown) in [(59, "just now"), (60, "1 minute ago"), (7200, "2 hours ago"), (86400 * 45, "45 days ago")] {
+        for (seconds, shown) in
+            [(59, "just now"), (60, "1 minute ago"), (7200, "2 hours ago"), (86400 * 45, "45 days ago")]
+        {
             assert_eq!(show_age(Duration::from_secs(seconds)), shown);
         }
         for (milliseconds, shown) in [(5, "5.00ms"), (1234, "1.23s"), (72_000, "1m 12s")] {

@@ -9,6 +9,7 @@
 #include <Python.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <wasi/api.h>
 
 #include "faasm.h"
@@ -132,6 +133,10 @@ int32_t faasm_python(void) {
     size_t count;
     char **arguments = wasi_arguments(&count);
     if (!arguments || PyImport_AppendInittab("_faasm", PyInit__faasm) < 0 || faasm_register_extensions() < 0) return 1;
+
+    /* WASI has no working directory of its own; libc keeps one, which starts at the root. */
+    const char *directory = getenv("FAASM_CWD");
+    if (directory && chdir(directory) != 0) fprintf(stderr, "python: the directory %s cannot be entered\n", directory);
 
     PyPreConfig pre;
     PyPreConfig_InitPythonConfig(&pre);

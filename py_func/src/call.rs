@@ -95,9 +95,13 @@ pub struct CallFailure {
 }
 
 impl CallFailure {
-    fn stopped() -> Self {
-        let error = CallError::Fault { reason: "the thread that ran the call is gone".to_owned() };
-        Self { error, stdout: Vec::new(), stderr: Vec::new(), usage: Usage::default() }
+    /// The thread that ran the call is gone: a bug of this crate.
+    pub(crate) fn stopped() -> Self {
+        Self::fault("the thread that ran the call is gone".to_owned())
+    }
+
+    pub(crate) fn fault(reason: String) -> Self {
+        Self { error: CallError::Fault { reason }, stdout: Vec::new(), stderr: Vec::new(), usage: Usage::default() }
     }
 }
 

@@ -27,8 +27,8 @@ impl Executor {
                 let jobs = jobs.clone();
                 std::thread::Builder::new()
                     .name(format!("faasm-{number}"))
-                    // The guest's own stack, and as much again for what the host does on top of it.
-                    .stack_size(faasm_image::GUEST_STACK * 2)
+                    // Enough that a guest need not be given a stack of its own; see `Guest::call`.
+                    .stack_size(4 << 20)
                     .spawn(move || jobs.iter().for_each(|job| job()))
             })
             .collect::<io::Result<_>>()?;
@@ -36,10 +36,10 @@ impl Executor {
     }
 
     /// Runs `job` and waits for what it returns without blocking the thread; `None` if it panicked.
-    pub(crate) fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static, J: FnOnce() -> T + Send + 'static>(
         &self,
-        job: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = Option<T>> + Send + use<T> {
+        job: J,
+    ) -> impl Future<Output = Option<T>> + Send + use<T, J> {
         let (sender, receiver) = oneshot::channel();
         let job = Box::new(move || {
             // A panic must cost one call, not a thread; the caller sees that the sender is gone.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use faasm_image::{Fault, Guest, MemoryImage};
+use wasmtime_wasi::I32Exit;
 
 use crate::call::{Call, CallError, CallFailure, Output, Usage};
 use crate::error::Error;
-use crate::host::{Host, OutputTooLarge, abi};
+use crate::host::{Host, OutputTooLarge, SleptTooLong, abi};
 use crate::runtime::{Inner, Runtime};
 
 /// The entry point of a function that names no other.
@@ -101,16 +102,14 @@ impl<'a> FunctionBuilder<'a> {
         let loaded = runtime.executor.run_blocking(move || {
             let started = Instant::now();
             let mut sandbox = Sandbox::new(&job, job.base(), request, None)?;
-            let status = sandbox.guest.call::<_, i32>("faasm_load", ());
-            if status.is_err() || sandbox.guest.data().has_failed() {
-                return sandbox.finish(started, status).map(|_| None);
-            }
-            Ok(Some(sandbox.guest.capture()))
+            let status = sandbox.guest.call("faasm_load", ());
+            let memory = sandbox.guest.capture();
+            // Whatever went wrong in the guest explains itself better than a memory that cannot be captured.
+            sandbox.finish(started, status).map(|_| memory)
         });
-        let memory = match loaded {
-            Some(Ok(Some(memory))) => memory?,
-            Some(Ok(None)) | None => return Err(Error::Load { user, function: name, source: CallFailure::stopped() }),
-            Some(Err(source)) => return Err(Error::Load { user, function: name, source }),
+        let memory = match loaded.unwrap_or_else(|| Err(CallFailure::stopped())) {
+            Ok(memory) => memory?,
+            Err(source) => return Err(Error::Load { user, function: name, source }),
         };
         Ok(Function { inner: Arc::new(Loaded { user, name, memory }), runtime })
     }
@@ -157,7 +156,8 @@ impl Sandbox {
     fn new(runtime: &Inner, memory: &MemoryImage, input: Vec<u8>, timeout: Option<Duration>) -> Result<Self, CallFailure> {
         let limits = runtime.limits(timeout);
         let start = || -> Result<_, Box<dyn std::error::Error>> {
-            let host = Host::new(runtime.root(), input, runtime.output_limit)?;
+            let deadline = limits.deadline.and_then(|after| Instant::now().checked_add(after));
+            let host = Host::new(&runtime.root(), input, runtime.output_limit, deadline)?;
             Ok(runtime.program.instantiate(memory, limits, host)?)
         };
         match start() {
@@ -167,7 +167,7 @@ impl Sandbox {
                 output_limit: runtime.output_limit,
                 time_limit: timeout.unwrap_or(runtime.timeout),
             }),
-            Err(error) => Err(CallFailure::from(CallError::Fault { reason: format!("the sandbox did not start: {error}") })),
+            Err(error) => Err(CallFailure::fault(format!("the sandbox did not start: {error}"))),
         }
     }
 
@@ -193,11 +193,16 @@ impl Sandbox {
             // Whatever a flood led to, the flood is what to report.
             _ if remains.flooded => CallError::OutputLimit { limit: self.output_limit },
             (_, Err(Fault::Deadline)) => CallError::TimeLimit { limit: self.time_limit },
-            (_, Err(Fault::Memory)) => over_memory(String::new()),
+            (_, Err(Fault::Memory { .. })) => over_memory(String::new()),
             (_, Err(Fault::StackOverflow)) => CallError::StackLimit,
-            (_, Err(Fault::Host(error))) => host_error(&error, self.output_limit),
-            (_, Err(Fault::Trap(reason))) if hit_memory_limit => over_memory(reason),
-            (_, Err(Fault::Trap(reason))) => CallError::Fault { reason },
+            (_, Err(Fault::Host(error))) if error.is::<OutputTooLarge>() => CallError::OutputLimit { limit: self.output_limit },
+            (_, Err(Fault::Host(error))) if error.is::<SleptTooLong>() => CallError::TimeLimit { limit: self.time_limit },
+            (_, Err(Fault::Host(error))) => match error.downcast_ref::<I32Exit>() {
+                // `os._exit()`, which skips everything that happens at the end of a call.
+                Some(I32Exit(status)) => return Ok(Output { status: *status, output: remains.output, stdout, stderr, usage }),
+                None => CallError::Fault { reason: format!("{error:#}") },
+            },
+            (_, Err(fault)) => CallError::Fault { reason: fault.to_string() },
             (Some((abi::FAASM_FAIL_MEMORY, text)), _) if hit_memory_limit => over_memory(text),
             (Some((kind, text)), _) => match kind {
                 abi::FAASM_FAIL_SYNTAX => CallError::Syntax { text },
@@ -209,13 +214,6 @@ impl Sandbox {
         };
         Err(CallFailure { error, stdout, stderr, usage })
     }
-}
-
-fn host_error(error: &faasm_image::host::Error, output_limit: usize) -> CallError {
-    if error.is::<OutputTooLarge>() {
-        return CallError::OutputLimit { limit: output_limit };
-    }
-    CallError::Fault { reason: format!("{error:#}") }
 }
 
 #[cfg(test)]

@@ -58,12 +58,12 @@ impl<'a> Interpreter<'a> {
     /// When a directory cannot be opened, or the interpreter faults.
     pub fn run(self) -> Result<Result<i32, CallError>, Error> {
         let mut wasi = WasiCtxBuilder::new();
-        wasi.allow_blocking_current_thread(true).inherit_stdio().args(&self.arguments).envs(&self.variables);
+        wasi.inherit_stdio().args(&self.arguments).envs(&self.variables);
         for (directory, guest, permissions) in &self.directories {
             wasi.preopened_dir(directory, guest, *permissions).map_err(faasm_image::Error::from)?;
         }
         wasi.preopened_dir(self.runtime.root(), "/", FsPerms::ReadOnly).map_err(faasm_image::Error::from)?;
-        let host = Host::command(wasi.build_p1());
+        let host = Host::command(wasi);
 
         let runtime = Arc::clone(self.runtime);
         let result = self.runtime.executor.run_blocking(move || {

@@ -168,7 +168,10 @@ impl Registry {
         let path = directory.join(&meta.source);
         let source = fs::read(&path).map_err(io("read", &path))?;
         if hash(&source) != meta.sha256 {
-            return Err(RegistryError::Damaged { path, reason: "it was changed after it was stored".to_owned() });
+            return Err(RegistryError::Damaged {
+                path,
+                reason: "it was changed after it was stored".to_owned(),
+            });
         }
         Ok(source)
     }
@@ -241,14 +244,25 @@ impl Registry {
 
     fn stored_runtime(&self, meta: RuntimeMeta) -> StoredRuntime {
         let RuntimeMeta { python, sha256, uploaded } = meta;
-        StoredRuntime { image: self.root.join("runtimes").join(&sha256), python, sha256, uploaded: time(uploaded) }
+        StoredRuntime {
+            image: self.root.join("runtimes").join(&sha256),
+            python,
+            sha256,
+            uploaded: time(uploaded),
+        }
     }
 }
 
 impl Meta {
     fn into_function(self, user: &str, name: &str) -> StoredFunction {
         let Self { bytes, sha256, uploaded, .. } = self;
-        StoredFunction { user: user.to_owned(), name: name.to_owned(), bytes, sha256, uploaded: time(uploaded) }
+        StoredFunction {
+            user: user.to_owned(),
+            name: name.to_owned(),
+            bytes,
+            sha256,
+            uploaded: time(uploaded),
+        }
     }
 }
 

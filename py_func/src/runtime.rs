@@ -157,7 +157,7 @@ impl RuntimeBuilder {
 impl Inner {
     /// The version of the host interface that the guest was compiled with.
     fn interface(&self) -> Result<u32, Error> {
-        let host = Host::new(&self.root(), Vec::new(), 0).map_err(faasm_image::Error::from)?;
+        let host = Host::new(&self.root(), Vec::new(), 0, None).map_err(faasm_image::Error::from)?;
         let mut guest = self.program.instantiate(&self.base, self.limits(None), host)?;
         // A guest that cannot even say its version speaks none that we know.
         Ok(guest.call("faasm_abi_version", ()).unwrap_or(0))

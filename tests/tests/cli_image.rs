@@ -20,13 +20,20 @@ fn stderr(assert: &OutputAssert) -> String {
 }
 
 fn json(assert: &OutputAssert) -> Vec<Value> {
-    std::str::from_utf8(stdout(assert)).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    std::str::from_utf8(stdout(assert))
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
 fn hello() {
     let place = Place::new();
-    place.file("hello.py", "import sys\ndef faasm_main():\n    print(sys.version.split()[0])\n    return 'Hello'\n");
+    place.file(
+        "hello.py",
+        "import sys\ndef faasm_main():\n    print(sys.version.split()[0])\n    return 'Hello'\n",
+    );
     place.faasm("run hello.py").assert().success().stdout_eq("3.13.5\nHello").stderr_eq("");
 }
 
@@ -61,7 +68,12 @@ fn another_entry_point() {
     let place = Place::new();
     place.file("f.py", "def one(): return '1'\ndef two(): return '2'\n");
     place.faasm("run f.py --entry two").assert().success().stdout_eq("2");
-    place.faasm("run f.py").assert().code(3).stdout_eq("").stderr_eq(str![]);
+    place.faasm("run f.py").assert().code(3).stdout_eq("").stderr_eq(str![[r#"
+error: f.py has no function 'faasm_main'; it has one, two
+
+hint: define `faasm_main`, or name another function as entry point
+
+"#]]);
 }
 
 #[test]
@@ -83,38 +95,84 @@ fn statuses_become_exit_codes() {
 #[test]
 fn an_exception() {
     let place = Place::new();
-    place.file("f.py", "def faasm_main():\n    print('before')\n    inner()\n\ndef inner():\n    return 1 / 0\n");
-    place.faasm("run f.py").assert().code(1).stdout_eq("before\n").stderr_eq(str![]);
+    place.file(
+        "f.py",
+        "def faasm_main():\n    print('before')\n    inner()\n\ndef inner():\n    return 1 / 0\n",
+    );
+    place.faasm("run f.py").assert().code(1).stdout_eq("before\n").stderr_eq(str![[r#"
+Traceback (most recent call last):
+  File "f.py", line 3, in faasm_main
+    inner()
+    ~~~~~^^
+  File "f.py", line 6, in inner
+    return 1 / 0
+           ~~^~~
+ZeroDivisionError: division by zero
+
+"#]]);
 }
 
 #[test]
 fn an_exception_while_importing() {
     let place = Place::new();
     place.file("f.py", "import no_such_module\n");
-    place.faasm("run f.py").assert().code(1).stdout_eq("").stderr_eq(str![]);
+    place.faasm("run f.py").assert().code(1).stdout_eq("").stderr_eq(str![[r#"
+Traceback (most recent call last):
+  File "f.py", line 1, in <module>
+    import no_such_module
+ModuleNotFoundError: No module named 'no_such_module'
+
+"#]]);
 }
 
 #[test]
 fn a_syntax_error() {
     let place = Place::new();
     place.file("f.py", "def faasm_main(:\n");
-    place.faasm("run f.py").assert().code(3).stdout_eq("").stderr_eq(str![]);
+    place.faasm("run f.py").assert().code(3).stdout_eq("").stderr_eq(str![[r#"
+             image link: waiting for another build of it
+             image code: waiting for another build of it
+    Building image base
+             byte-compile: byte-compiling
+             image base: starting the interpreter
+       Built image base in 886.63ms
+  File "f.py", line 1
+    def faasm_main(:
+                   ^
+SyntaxError: invalid syntax
+
+"#]]);
 }
 
 #[test]
 fn no_result() {
     let place = Place::new();
     place.file("f.py", "def faasm_main(): return 1.5\n");
-    place.faasm("run f.py").assert().code(1).stdout_eq("").stderr_eq(str![]);
+    place.faasm("run f.py").assert().code(1).stdout_eq("").stderr_eq(str![[r#"
+error: the entry point returned 'float'; it may return None, an int status, bytes or str
+
+hint: return None, an int as status, or the output as bytes or str
+
+"#]]);
 }
 
 #[test]
 fn an_infinite_loop() {
     let place = Place::new();
     place.file("f.py", "def faasm_main():\n    while True: pass\n");
-    place.faasm("run f.py --timeout 200ms").assert().code(4).stdout_eq("").stderr_eq(str![]);
+    place.faasm("run f.py --timeout 200ms").assert().code(4).stdout_eq("").stderr_eq(str![[r#"
+error: the time limit of 0.2 s was reached
+
+hint: raise the limit with --timeout if the function needs longer
+
+"#]]);
     place.file("f.py", "while True: pass\n");
-    place.faasm("run f.py --timeout 200ms").assert().code(4).stdout_eq("").stderr_eq(str![]);
+    place.faasm("run f.py --timeout 200ms").assert().code(4).stdout_eq("").stderr_eq(str![[r#"
+error: the time limit of 0.2 s was reached
+
+hint: raise the limit with --timeout if the function needs longer
+
+"#]]);
 }
 
 #[test]
@@ -145,10 +203,16 @@ fn results_as_json() {
     place.file("f.py", "def faasm_main(data):\n    print('out')\n    return data\n");
     let returned = &json(&place.faasm("run f.py --message-format json --data x").assert().success())[0];
     assert_eq!(returned["reason"], "call-returned");
-    assert_eq!((&returned["status"], &returned["output"], &returned["stdout"]), (&0.into(), &"x".into(), &"out\n".into()));
-    assert!(returned["usage"]["wall_time_seconds"].is_number() && returned["usage"]["memory_bytes"].is_number());
+    assert_eq!(
+        (&returned["status"], &returned["output"], &returned["stdout"]),
+        (&0.into(), &"x".into(), &"out\n".into())
+    );
+    assert!(
+        returned["usage"]["wall_time_seconds"].is_number() && returned["usage"]["memory_bytes"].is_number()
+    );
 
-    let binary = &json(&place.faasm("run f.py --message-format json").stdin(vec![0xff]).assert().success())[0];
+    let binary =
+        &json(&place.faasm("run f.py --message-format json").stdin(vec![0xff]).assert().success())[0];
     assert_eq!(binary["output"]["base64"], "/w==");
 
     place.file("f.py", "def faasm_main(): 1 / 0\n");
@@ -162,15 +226,30 @@ fn results_as_json() {
 fn from_upload_to_invoke() {
     let place = Place::new();
     place.file("echo.py", ECHO);
-    place.faasm("upload python echo").assert().success().stdout_eq("").stderr_eq(str![]);
+    place.faasm("upload python echo").assert().success().stdout_eq("").stderr_eq(str![[r#"
+    Uploaded python/echo (34 B)
+
+"#]]);
     place.faasm("upload python late -").stdin("def faasm_main(): return 'late'").assert().success();
     place.faasm("invoke python echo --data hello").assert().success().stdout_eq("hello");
     place.faasm("invoke python late").assert().success().stdout_eq("late");
-    place.faasm("list").assert().success().stdout_eq(str![]);
+    place.faasm("list").assert().success().stdout_eq(str![[r#"
+USER    FUNCTION  SIZE  UPLOADED
+python  echo      34 B  just now
+python  late      31 B  just now
+
+"#]]);
 
     // An upload that fails leaves what was there.
     place.file("echo.py", "import no_such_module\n");
-    place.faasm("upload python echo").assert().code(1).stdout_eq("").stderr_eq(str![]);
+    place.faasm("upload python echo").assert().code(1).stdout_eq("").stderr_eq(str![[r#"
+Traceback (most recent call last):
+  File "echo.py", line 1, in <module>
+    import no_such_module
+ModuleNotFoundError: No module named 'no_such_module'
+error: python/echo was not uploaded, because it cannot be loaded
+
+"#]]);
     place.file("echo.py", "def\n");
     place.faasm("upload python echo").assert().code(3).stdout_eq("");
     place.faasm("invoke python echo --data hello").assert().success().stdout_eq("hello");
@@ -184,12 +263,20 @@ fn from_upload_to_invoke() {
 fn the_runtime_is_uploaded_as_py_func() {
     let place = Place::new();
     let uploaded = json(&place.faasm("upload python py_func --message-format json").assert().success());
-    assert_eq!((&uploaded[0]["reason"], &uploaded[0]["python"]), (&"runtime-uploaded".into(), &"3.13.5".into()));
+    assert_eq!(
+        (&uploaded[0]["reason"], &uploaded[0]["python"]),
+        (&"runtime-uploaded".into(), &"3.13.5".into())
+    );
     place.file("echo.py", ECHO);
     place.faasm("upload python echo").assert().success();
     // Without a cache there is only the runtime in the store to run on.
     let empty = place.path().join("cache");
-    place.faasm("invoke python echo --offline --data x").env("FAASM_CACHE", empty).assert().success().stdout_eq("x");
+    place
+        .faasm("invoke python echo --offline --data x")
+        .env("FAASM_CACHE", empty)
+        .assert()
+        .success()
+        .stdout_eq("x");
     let listed = json(&place.faasm("list --message-format json").assert().success());
     assert_eq!(listed[1]["sha256"], uploaded[0]["sha256"]);
 
@@ -222,7 +309,12 @@ fn the_interpreter() {
     let place = Place::new();
     place.faasm("python -c print(6*7)").assert().success().stdout_eq("42\n").stderr_eq("");
     place.faasm("python -- -c raise(SystemExit(3))").assert().code(3).stdout_eq("").stderr_eq("");
-    place.faasm("python").stdin("print('from standard input')").assert().success().stdout_eq("from standard input\n");
+    place
+        .faasm("python")
+        .stdin("print('from standard input')")
+        .assert()
+        .success()
+        .stdout_eq("from standard input\n");
     place.file("script.py", "import sys\nprint(sys.argv, open('data').read())\n");
     place.file("data", "content");
     place.faasm("python script.py -v x").assert().success().stdout_eq("['script.py', '-v', 'x'] content\n");
@@ -234,23 +326,44 @@ fn what_the_interpreter_may_change() {
     fs::create_dir(place.path().join("granted")).unwrap();
     place.file("try.py", "import sys\ntry:\n    open(sys.argv[1], 'x').write('new')\nexcept OSError as e: print(type(e).__name__)\n");
     let granted = "python --dir granted --dir granted:/data";
-    for (path, changed) in [("granted/one", true), ("/data/two", true), ("/tmp/three", true), ("four", false), ("/lib/five", false)] {
+    for (path, changed) in [
+        ("granted/one", true),
+        ("/data/two", true),
+        ("/tmp/three", true),
+        ("four", false),
+        ("/lib/five", false),
+    ] {
         let assert = place.faasm(&format!("{granted} try.py {path}")).assert().success();
-        assert_eq!(stdout(&assert).is_empty(), changed, "{path}: {}", String::from_utf8_lossy(stdout(&assert)));
+        assert_eq!(
+            stdout(&assert).is_empty(),
+            changed,
+            "{path}: {}",
+            String::from_utf8_lossy(stdout(&assert))
+        );
     }
     assert_eq!(fs::read_dir(place.path().join("granted")).unwrap().count(), 2);
     assert!(!place.path().join("four").exists());
-    let assert = place.faasm("python -c").arg("import os, tempfile; print(tempfile.gettempdir(), os.listdir('/tmp'))").assert();
+    let assert = place
+        .faasm("python -c")
+        .arg("import os, tempfile; print(tempfile.gettempdir(), os.listdir('/tmp'))")
+        .assert();
     assert.success().stdout_eq("/tmp []\n");
 }
 
 #[test]
 fn variables_of_the_interpreter() {
     let place = Place::new();
-    let program = "import os; print(os.environ.get('GIVEN'), os.environ.get('PASSED'), os.environ.get('HOME'))";
+    let program =
+        "import os; print(os.environ.get('GIVEN'), os.environ.get('PASSED'), os.environ.get('HOME'))";
     let command = place.faasm("python --env GIVEN=a=b --env PASSED -c").arg(program).env("PASSED", "on");
     command.assert().success().stdout_eq("a=b on None\n");
-    place.faasm("python --env NO_SUCH_VARIABLE -c 0").assert().code(3).stderr_eq(str![]);
+    place.faasm("python --env NO_SUCH_VARIABLE -c 0").assert().code(3).stderr_eq(str![[r#"
+error: the environment variable NO_SUCH_VARIABLE cannot be passed on
+  caused by: environment variable not found
+
+hint: give it a value: --env NO_SUCH_VARIABLE=VALUE
+
+"#]]);
 }
 
 #[test]
@@ -260,12 +373,16 @@ fn the_default_image() {
     let directory = std::str::from_utf8(stdout(&assert)).unwrap().trim_end().to_owned();
     let built = json(&place.faasm("build --quiet --message-format json").assert().success());
     let built = built.last().unwrap();
-    assert_eq!((&built["reason"], &built["python"], &built["directory"]), (&"image-built".into(), &"3.13.5".into(), &directory.as_str().into()));
+    assert_eq!(
+        (&built["reason"], &built["python"], &built["directory"]),
+        (&"image-built".into(), &"3.13.5".into(), &directory.as_str().into())
+    );
     for file in ["wasm", "code", "boot", "base"] {
         let path = built["files"][file]["path"].as_str().unwrap();
         assert_eq!(fs::metadata(path).unwrap().len(), built["files"][file]["bytes"], "{file}");
     }
-    let checks = json(&place.faasm("doctor --message-format json --image").arg(&directory).assert().success());
+    let checks =
+        json(&place.faasm("doctor --message-format json --image").arg(&directory).assert().success());
     let verdict = checks.iter().find(|it| it["name"] == "image").unwrap();
     assert_eq!(verdict["verdict"], "ok", "{verdict}");
 }
@@ -273,7 +390,12 @@ fn the_default_image() {
 #[test]
 fn code_for_another_processor() {
     let place = Place::new();
-    let generated = json(&place.faasm("codegen --target aarch64-unknown-linux-gnu --out code --message-format json").assert().success());
+    let generated = json(
+        &place
+            .faasm("codegen --target aarch64-unknown-linux-gnu --out code --message-format json")
+            .assert()
+            .success(),
+    );
     let code = fs::read(place.path().join("code")).unwrap();
     assert_eq!(generated[0]["bytes"], code.len());
     assert_eq!(&code[..4], b"\x7fELF");

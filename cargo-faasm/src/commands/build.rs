@@ -23,10 +23,14 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Build) -> anyhow::
     let place = package::locate(global)?;
     if !matches!(place, Place::Package(_)) && !arguments.cargo.is_empty() {
         let message = "arguments for `cargo build` were given outside a package that depends on `py_func`";
-        return Err(Failure::new(Exit::Usage, message).hint("`cargo faasm new NAME` makes such a package").into());
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("`cargo faasm new NAME` makes such a package")
+            .into());
     }
     let directory = match place {
-        Place::Package(package) => image::build_package(&package, global, &steps, &arguments.cargo)?.directory,
+        Place::Package(package) => {
+            image::build_package(&package, global, &steps, &arguments.cargo)?.directory
+        }
         Place::Workspace(target_directory) => {
             // Held until the image is laid out, so that the cache keeps it.
             let built: Selected = image::build_default(global, &steps)?;
@@ -50,7 +54,8 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Build) -> anyhow::
 }
 
 fn write_json(directory: &Path, manifest: &Manifest, seconds: f64) -> anyhow::Result<()> {
-    let file = |entry: &faasm_image::FileEntry| json!({ "path": directory.join(&entry.file), "bytes": entry.len });
+    let file =
+        |entry: &faasm_image::FileEntry| json!({ "path": directory.join(&entry.file), "bytes": entry.len });
     shell::json(&json!({
         "reason": "image-built",
         "directory": directory,

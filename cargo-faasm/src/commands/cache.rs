@@ -40,11 +40,24 @@ fn list(shell: &Shell, format: Format, cache: &Cache) -> anyhow::Result<()> {
     for entry in &entries {
         *kinds.entry(&entry.kind).or_default() += entry.bytes;
         let age = show_age(entry.last_used.elapsed().unwrap_or_default());
-        rows.push([entry.kind.clone(), entry.name.clone(), show_size(entry.bytes), age]);
+        rows.push([entry.kind.clone(), shorten(&entry.name), show_size(entry.bytes), age]);
     }
-    let mut sums: Vec<[String; 2]> = kinds.iter().map(|(kind, bytes)| [(*kind).to_owned(), show_size(*bytes)]).collect();
+    let mut sums: Vec<[String; 2]> =
+        kinds.iter().map(|(kind, bytes)| [(*kind).to_owned(), show_size(*bytes)]).collect();
     sums.push(["total".to_owned(), show_size(kinds.values().sum())]);
     shell::data(format!("{}\n{}", shell::table(&rows), shell::table(&sums)).as_bytes())
+}
+
+/// A name as people need it: without the hash that downloads start with, and no longer than fits on a line.
+fn shorten(name: &str) -> String {
+    const LONGEST: usize = 48;
+    let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let name = name.split_once('-').filter(|(hash, _)| is_hash(hash)).map_or(name, |(_, name)| name);
+    if name.chars().count() <= LONGEST {
+        name.to_owned()
+    } else {
+        name.chars().take(LONGEST - 1).chain(['…']).collect()
+    }
 }
 
 fn removed(shell: &Shell, format: Format, entries: &[EntryUsage]) -> anyhow::Result<()> {
@@ -66,4 +79,21 @@ fn entry_json(reason: &str, entry: &EntryUsage) -> anyhow::Result<()> {
     shell::json(&json!({
         "reason": reason, "kind": kind, "name": name, "path": path, "bytes": bytes, "last_used": last_used,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_shortened() {
+        let hash = "0123456789abcdef".repeat(4);
+        for (name, expected) in [
+            ("base-0123".to_owned(), "base-0123".to_owned()),
+            (format!("{hash}-file"), "file".to_owned()),
+            (hash.clone(), format!("{}…", &hash[..47])),
+        ] {
+            assert_eq!(shorten(&name), expected);
+        }
+    }
 }

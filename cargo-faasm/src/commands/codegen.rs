@@ -32,7 +32,8 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Codegen) -> anyhow
     let target = arguments.target.as_str();
     // Asked first, because an image may have to be built before there is something to compile.
     if let Err(error) = faasm_image::fingerprint(Some(target)) {
-        let known: Vec<&str> = COMMON_TARGETS.into_iter().filter(|it| faasm_image::fingerprint(Some(it)).is_ok()).collect();
+        let known: Vec<&str> =
+            COMMON_TARGETS.into_iter().filter(|it| faasm_image::fingerprint(Some(it)).is_ok()).collect();
         let hint = format!("targets are, for example, {}", known.join(", "));
         let failure = input(format!("there is no code generator for the target {target:?}")).hint(hint);
         return Err(anyhow::Error::new(error).context(failure));
@@ -51,7 +52,9 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Codegen) -> anyhow
     shell.status("Finished", format_args!("{} ({size}) in {time}", out.display()));
     if arguments.message.format == Format::Json {
         let engine = faasm_image::ENGINE_VERSION;
-        shell::json(&json!({ "reason": "code-generated", "path": out, "target": target, "engine": engine, "bytes": code.len() }))?;
+        shell::json(
+            &json!({ "reason": "code-generated", "path": out, "target": target, "engine": engine, "bytes": code.len() }),
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -51,7 +51,8 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Doctor) -> anyhow:
     cx.offline = true;
     cx.progress = progress::silent();
 
-    let mut checks = vec![platform(), tool("cargo", package::cargo().as_ref()), tool("rustc", rustc().as_ref())];
+    let mut checks =
+        vec![platform(), tool("cargo", package::cargo().as_ref()), tool("rustc", rustc().as_ref())];
     checks.push(make(&cx, offline));
     checks.extend(toolchain(&cx, offline));
     checks.push(download(&cx, "source", &pin::CPYTHON, offline));
@@ -69,7 +70,9 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Doctor) -> anyhow:
             Verdict::Broken => "broken",
         };
         match arguments.message.format {
-            Format::Json => shell::json(&json!({ "reason": "check", "name": name, "verdict": word, "text": text }))?,
+            Format::Json => {
+                shell::json(&json!({ "reason": "check", "name": name, "verdict": word, "text": text }))?
+            }
             Format::Human => shell.verdict(VERDICTS[*verdict as usize], word, format_args!("{name}: {text}")),
         }
     }
@@ -114,7 +117,9 @@ fn toolchain(cx: &Context, offline: bool) -> Vec<Check> {
     if let Some(path) = env::var_os("WASI_SDK_PATH").filter(|it| !it.is_empty()).map(PathBuf::from) {
         checks.push(match path.join("bin/clang").is_file() {
             true => good(NAME, format!("the WASI SDK in {}", path.display())),
-            false => broken(NAME, format!("WASI_SDK_PATH is {}, where there is no bin/clang", path.display())),
+            false => {
+                broken(NAME, format!("WASI_SDK_PATH is {}, where there is no bin/clang", path.display()))
+            }
         });
     }
     // The native Python is built with it in any case.
@@ -146,7 +151,9 @@ fn directory(name: &'static str, path: &Path, space: u64) -> Check {
             let free = system.f_bavail.saturating_mul(system.f_frsize);
             let text = format!("{shown}, {} free", show_size(free));
             match free < space {
-                true => doubtful(name, format!("{text}, where a first build needs about {}", show_size(space))),
+                true => {
+                    doubtful(name, format!("{text}, where a first build needs about {}", show_size(space)))
+                }
                 false => good(name, text),
             }
         }
@@ -159,7 +166,12 @@ fn image(cx: &Context, named: Option<&Path>) -> Check {
     const NAME: &str = "image";
     let uploaded = || Registry::from_env().ok()?.runtime().ok()?.map(|it| it.image);
     let cached = || {
-        let entries = cx.cache.usage().ok()?.into_iter().filter(|it| it.kind == "image" && it.path.join("manifest.json").is_file());
+        let entries = cx
+            .cache
+            .usage()
+            .ok()?
+            .into_iter()
+            .filter(|it| it.kind == "image" && it.path.join("manifest.json").is_file());
         entries.max_by_key(|it| it.last_used).map(|it| it.path)
     };
     let Some(directory) = named.map(Path::to_path_buf).or_else(uploaded).or_else(cached) else {
@@ -167,7 +179,9 @@ fn image(cx: &Context, named: Option<&Path>) -> Check {
     };
     let opened = Runtime::builder().image(&directory).build().map(drop);
     match (opened, Manifest::read(&directory)) {
-        (Ok(()), Ok(manifest)) => good(NAME, format!("Python {} in {}", manifest.python, directory.display())),
+        (Ok(()), Ok(manifest)) => {
+            good(NAME, format!("Python {} in {}", manifest.python, directory.display()))
+        }
         (Err(error), _) => {
             let mut text = format!("failed to {error}");
             let mut cause = std::error::Error::source(&error);

@@ -31,7 +31,9 @@ pub(super) fn run(shell: &Shell, arguments: &List) -> anyhow::Result<ExitCode> {
             match &runtime {
                 Some(runtime) => {
                     let (hash, age) = (&runtime.sha256[..16], show_age(age(runtime.uploaded)));
-                    shell::data(format!("runtime: Python {} ({hash}), uploaded {age}\n", runtime.python).as_bytes())?;
+                    shell::data(
+                        format!("runtime: Python {} ({hash}), uploaded {age}\n", runtime.python).as_bytes(),
+                    )?;
                 }
                 None => shell.status("Found", "no runtime; functions run on the default image"),
             }
@@ -42,9 +44,11 @@ pub(super) fn run(shell: &Shell, arguments: &List) -> anyhow::Result<ExitCode> {
 
 fn function_table(functions: &[StoredFunction]) -> String {
     let mut rows = vec![["USER", "FUNCTION", "SIZE", "UPLOADED"].map(str::to_owned)];
-    rows.extend(functions.iter().map(|it| {
-        [it.user.clone(), it.name.clone(), show_size(it.bytes), show_age(age(it.uploaded))]
-    }));
+    rows.extend(
+        functions
+            .iter()
+            .map(|it| [it.user.clone(), it.name.clone(), show_size(it.bytes), show_age(age(it.uploaded))]),
+    );
     shell::table(&rows)
 }
 

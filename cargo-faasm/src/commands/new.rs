@@ -25,10 +25,59 @@ const MANIFEST: &str = include_str!("../../template/Cargo.toml.in");
 
 /// Names that Cargo refuses, or that would be in the way of the package's own dependencies.
 const TAKEN: [&str; 53] = [
-    "abstract", "alloc", "as", "async", "await", "become", "box", "break", "const", "continue", "core", "crate", "do", "dyn",
-    "else", "enum", "extern", "faasm-build-support", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop",
-    "macro", "match", "mod", "move", "mut", "override", "priv", "proc-macro", "pub", "py_func", "ref", "return", "self",
-    "static", "std", "struct", "super", "test", "trait", "true", "try", "type", "unsafe", "use", "while",
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "faasm-build-support",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "proc-macro",
+    "pub",
+    "py_func",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "unsafe",
+    "use",
+    "while",
 ];
 
 pub(super) fn run(shell: &Shell, arguments: &New) -> anyhow::Result<ExitCode> {
@@ -37,7 +86,9 @@ pub(super) fn run(shell: &Shell, arguments: &New) -> anyhow::Result<ExitCode> {
     let current = env::current_dir().context("failed to find the current directory")?;
     let target = current.join(name);
     if target.symlink_metadata().is_ok() {
-        return Err(input(format!("{} exists already", target.display())).hint("choose another name, or remove it").into());
+        return Err(input(format!("{} exists already", target.display()))
+            .hint("choose another name, or remove it")
+            .into());
     }
 
     let create = || {
@@ -98,7 +149,8 @@ fn manifest(name: &str, parent: &Path) -> String {
 }
 
 /// Cargo would otherwise complain that the workspace further up does not name the package.
-const STANDS_ALONE: &str = "\n# This package is not part of the workspace that a directory above it has.\n[workspace]\n";
+const STANDS_ALONE: &str =
+    "\n# This package is not part of the workspace that a directory above it has.\n[workspace]\n";
 
 /// The checkout that this program was built from, if it still exists.
 fn checkout() -> Option<PathBuf> {
@@ -116,7 +168,8 @@ mod tests {
             assert!(check_name(name).is_ok(), "{name:?}");
         }
         let long = "a".repeat(65);
-        for name in ["", "2fast", "-a", "_a", "a/b", "../a", ".", "a b", "ä", "fn", "test", "py_func", &long] {
+        for name in ["", "2fast", "-a", "_a", "a/b", "../a", ".", "a b", "ä", "fn", "test", "py_func", &long]
+        {
             assert!(check_name(name).is_err(), "{name:?}");
         }
     }

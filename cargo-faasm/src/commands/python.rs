@@ -22,7 +22,8 @@ const TESTS: &str = "/usr/lib/python-tests";
 const NO_LIMITS: Limits = Limits { timeout: None, memory: None, output: None };
 
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Python) -> anyhow::Result<ExitCode> {
-    let directories = arguments.directories.iter().map(|it| Directory::parse(it)).collect::<anyhow::Result<Vec<_>>>()?;
+    let directories =
+        arguments.directories.iter().map(|it| Directory::parse(it)).collect::<anyhow::Result<Vec<_>>>()?;
     let variables = arguments.variables.iter().map(|it| variable(it)).collect::<anyhow::Result<Vec<_>>>()?;
     let current = env::current_dir().context("failed to find the current directory")?;
 
@@ -38,7 +39,9 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Python) -> anyhow:
     // sides, and goes there when it starts.
     let name = current.to_string_lossy();
     if hides_the_library(&current) {
-        shell.warn(format_args!("{name} is not visible in the sandbox, which has a directory of that name itself"));
+        shell.warn(format_args!(
+            "{name} is not visible in the sandbox, which has a directory of that name itself"
+        ));
     } else {
         interpreter = interpreter.read_only(&current, &*name).variable("FAASM_CWD", &*name);
     }
@@ -46,6 +49,9 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Python) -> anyhow:
     let temporary = tempfile::tempdir().context("failed to create a temporary directory")?;
     let guest = guest_temporary(&current);
     interpreter = interpreter.read_write(temporary.path(), guest).variable("TMPDIR", guest);
+
+    // The newer prompt needs a control of the terminal that WASI does not have, and says so at every start.
+    interpreter = interpreter.variable("PYTHON_BASIC_REPL", "1");
 
     if wants_tests(&arguments.arguments) {
         // An image does not have CPython's own tests, which are as large as the rest of the library together. They come from the
@@ -61,7 +67,10 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Python) -> anyhow:
     }
     let status = interpreter.run()?.map_err(|error| {
         let hint = error.hint();
-        let failure = error::Failure::new(error::call_exit(&error), format!("the interpreter did not end by itself: {error}"));
+        let failure = error::Failure::new(
+            error::call_exit(&error),
+            format!("the interpreter did not end by itself: {error}"),
+        );
         if let Some(hint) = hint { failure.hint(hint) } else { failure }
     })?;
     Ok(ExitCode::from(error::status_code(status)))
@@ -81,7 +90,8 @@ impl Directory {
             Some((path, guest)) => (path, Some(guest)),
             None => (text, None),
         };
-        let host = fs::canonicalize(path).with_context(|| input(format!("failed to find the directory {path:?}")))?;
+        let host = fs::canonicalize(path)
+            .with_context(|| input(format!("failed to find the directory {path:?}")))?;
         if !host.is_dir() {
             return Err(input(format!("{path:?} is not a directory")).into());
         }
@@ -101,7 +111,8 @@ fn variable(text: &str) -> anyhow::Result<(String, String)> {
         return Ok((name.to_owned(), value.to_owned()));
     }
     let value = env::var(text).with_context(|| {
-        input(format!("the environment variable {text} cannot be passed on")).hint(format!("give it a value: --env {text}=VALUE"))
+        input(format!("the environment variable {text} cannot be passed on"))
+            .hint(format!("give it a value: --env {text}=VALUE"))
     })?;
     Ok((text.to_owned(), value))
 }

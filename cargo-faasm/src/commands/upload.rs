@@ -16,24 +16,41 @@ const DEFAULT_LIMITS: Limits = Limits { timeout: None, memory: None, output: Non
 
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Upload) -> anyhow::Result<ExitCode> {
     let store = Registry::from_env()?;
-    if arguments.function == RUNTIME_NAME { upload_runtime(shell, global, arguments, &store) } else { upload_function(shell, global, arguments, &store) }
+    if arguments.function == RUNTIME_NAME {
+        upload_runtime(shell, global, arguments, &store)
+    } else {
+        upload_function(shell, global, arguments, &store)
+    }
 }
 
-fn upload_runtime(shell: &Shell, global: &Global, arguments: &Upload, store: &Registry) -> anyhow::Result<ExitCode> {
+fn upload_runtime(
+    shell: &Shell,
+    global: &Global,
+    arguments: &Upload,
+    store: &Registry,
+) -> anyhow::Result<ExitCode> {
     let named = match &arguments.file {
         Some(directory) => &cli::Image { directory: Some(directory.clone()) },
         None => &arguments.image,
     };
     let image = image::select(*shell, global, named, None)?;
     let stored = store.upload_runtime(&image.directory)?;
-    shell.status("Uploaded", format_args!("the runtime, Python {}, to {}", stored.python, stored.image.display()));
+    shell.status(
+        "Uploaded",
+        format_args!("the runtime, Python {}, to {}", stored.python, stored.image.display()),
+    );
     if arguments.message.format == Format::Json {
         shell::json(&super::list::runtime_json("runtime-uploaded", &stored))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn upload_function(shell: &Shell, global: &Global, arguments: &Upload, store: &Registry) -> anyhow::Result<ExitCode> {
+fn upload_function(
+    shell: &Shell,
+    global: &Global,
+    arguments: &Upload,
+    store: &Registry,
+) -> anyhow::Result<ExitCode> {
     let Upload { user, function, .. } = arguments;
     let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from(format!("{function}.py")));
     let source = call::read_file(&file, "the function")?;
@@ -44,7 +61,8 @@ fn upload_function(shell: &Shell, global: &Global, arguments: &Upload, store: &R
         // Whatever the module printed may say why it cannot be imported.
         shell::raw_stderr(&failure.stdout);
         shell::raw_stderr(&failure.stderr);
-        anyhow::Error::new(error).context(format!("{user}/{function} was not uploaded, because it cannot be loaded"))
+        anyhow::Error::new(error)
+            .context(format!("{user}/{function} was not uploaded, because it cannot be loaded"))
     })?;
     let StoredFunction { bytes, .. } = stored;
     shell.status("Uploaded", format_args!("{user}/{function} ({})", show_size(bytes)));

@@ -4,14 +4,20 @@ Every function that py_func.c calls answers an int. Whatever goes wrong in code 
 reported to the host here, so that no exception of theirs reaches C.
 """
 
+import ast  # traceback imports it for every report, which then would be slow, and impossible without memory
 import gc
 import importlib
 import linecache
+import os
 import sys
 import traceback
 import types
 
 import _faasm
+
+# 0 to 2 are the standard streams, 3 is the root of the file system.
+_FIRST_DESCRIPTOR = 4
+_LAST_DESCRIPTOR = 255
 
 _main = None
 _main_takes_input = False
@@ -36,8 +42,7 @@ def prepare(preloads):
             importlib.import_module(name)
         except BaseException as exception:
             return _fail(exception)
-    _settle()
-    return 0
+    return _settle()
 
 
 def load(request):
@@ -71,8 +76,7 @@ def load(request):
         _main_takes_input = _takes_input(_main)
     else:
         _main = None
-    _settle()
-    return 0
+    return _settle()
 
 
 def call(entry):
@@ -97,9 +101,22 @@ def call(entry):
 
 
 def _settle():
+    """Makes the memory fit to be an image. Answers 0, or reports why it cannot be one."""
     # What is alive now is alive in every call: no collection needs to look at it, and none writes to its pages.
     gc.collect()
     gc.freeze()
+    for descriptor in range(_FIRST_DESCRIPTOR, _LAST_DESCRIPTOR + 1):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            continue
+        problem = (
+            f"a file is still open after the import (descriptor {descriptor}); calls start from a copy of the memory, in which "
+            "no file is open, so close it, or open it in the call"
+        )
+        _faasm.fail(_faasm.FAASM_FAIL_EXCEPTION, problem.encode())
+        return -1
+    return 0
 
 
 def _restore():
@@ -160,7 +177,11 @@ def _exit_status(code):
 
 
 def _fail(exception):
-    kind = _faasm.FAASM_FAIL_MEMORY if isinstance(exception, MemoryError) else _faasm.FAASM_FAIL_EXCEPTION
+    kind = _faasm.FAASM_FAIL_EXCEPTION
+    if isinstance(exception, MemoryError):
+        kind = _faasm.FAASM_FAIL_MEMORY
+        # A report takes memory too. What has used it all up is usually a local variable of one of these frames.
+        traceback.clear_frames(exception.__traceback__)
     _faasm.fail(kind, _format(exception))
     return -1
 

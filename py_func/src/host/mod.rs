@@ -1,13 +1,17 @@
 //! What a guest can reach of its host: WASI, and the imports of `guest/faasm.h`.
 
 pub(crate) mod abi;
+mod clock;
 
 use std::path::Path;
+use std::time::Instant;
 
-use faasm_image::host::{Caller, Extern, Linker};
+use faasm_image::host::{Caller, Extern, Linker, Result, format_err};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+
+pub(crate) use clock::SleptTooLong;
 
 /// The host's side of one sandbox.
 pub(crate) struct Host {
@@ -15,6 +19,7 @@ pub(crate) struct Host {
     input: Vec<u8>,
     output: Vec<u8>,
     output_limit: usize,
+    deadline: Option<Instant>,
     failure: Option<(u32, String)>,
     stdout: MemoryOutputPipe,
     stderr: MemoryOutputPipe,
@@ -37,28 +42,31 @@ pub(crate) struct Remains {
 pub(crate) struct OutputTooLarge;
 
 impl Host {
-    /// A host that gives its guest `input` and the directory `root`, read-only, as `/`, and nothing else.
-    pub(crate) fn new(root: &Path, input: Vec<u8>, output_limit: usize) -> faasm_image::host::Result<Self> {
+    /// A host that gives its guest `input` and the directory `root`, read-only, as `/`, and nothing else. A guest that sleeps is
+    /// ended at `deadline`.
+    pub(crate) fn new(root: &Path, input: Vec<u8>, output_limit: usize, deadline: Option<Instant>) -> Result<Self> {
         // A pipe closes when it is full. With one byte of room beyond the limit, being full tells a flood from a close fit.
         let pipe = || MemoryOutputPipe::new(output_limit.saturating_add(1));
         let (stdout, stderr) = (pipe(), pipe());
         let wasi = WasiCtxBuilder::new()
             .allow_blocking_current_thread(true)
+            .monotonic_clock(clock::Monotonic)
             .preopened_dir(root, "/", FsPerms::ReadOnly)?
             .stdout(stdout.clone())
             .stderr(stderr.clone())
             .build_p1();
-        Ok(Self { wasi, input, output: Vec::new(), output_limit, failure: None, stdout, stderr })
+        Ok(Self { wasi, input, output: Vec::new(), output_limit, deadline, failure: None, stdout, stderr })
     }
 
     /// A host for the interpreter as a command, which has what `wasi` gives it.
-    pub(crate) fn command(wasi: WasiP1Ctx) -> Self {
+    pub(crate) fn command(mut wasi: WasiCtxBuilder) -> Self {
         let closed = MemoryOutputPipe::new(0);
         Self {
-            wasi,
+            wasi: wasi.allow_blocking_current_thread(true).monotonic_clock(clock::Monotonic).build_p1(),
             input: Vec::new(),
             output: Vec::new(),
             output_limit: usize::MAX,
+            deadline: None,
             failure: None,
             stdout: closed.clone(),
             stderr: closed,
@@ -79,15 +87,15 @@ impl Host {
 }
 
 /// Makes the imports of the guest known to `linker`. Their types are compared with the guest's when a program is made.
-pub(crate) fn link(linker: &mut Linker<Host>) -> faasm_image::host::Result<()> {
+pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
     p1::add_to_linker_sync(linker, |host: &mut Host| &mut host.wasi)?;
+    linker.allow_shadowing(true);
+    linker.func_wrap("wasi_snapshot_preview1", "poll_oneoff", clock::poll_oneoff)?;
     linker.func_wrap("faasm", "input", input)?;
     linker.func_wrap("faasm", "output", output)?;
     linker.func_wrap("faasm", "fail", fail)?;
     Ok(())
 }
-
-type Result<T> = faasm_image::host::Result<T>;
 
 fn input(mut caller: Caller<'_, Host>, buffer: u32, capacity: u32, offset: u32) -> Result<u32> {
     let (memory, host) = memory(&mut caller)?;
@@ -120,7 +128,7 @@ fn fail(mut caller: Caller<'_, Host>, kind: u32, text: u32, length: u32) -> Resu
 
 fn memory<'a>(caller: &'a mut Caller<'_, Host>) -> Result<(&'a mut [u8], &'a mut Host)> {
     let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
-        return Err(faasm_image::host::Error::msg("the guest has no memory"));
+        return Err(format_err!("the guest has no memory"));
     };
     Ok(memory.data_and_store_mut(caller))
 }
@@ -129,8 +137,7 @@ fn memory<'a>(caller: &'a mut Caller<'_, Host>) -> Result<(&'a mut [u8], &'a mut
 fn range(size: usize, pointer: u32, length: u32) -> Result<std::ops::Range<usize>> {
     let (start, end) = (pointer as usize, pointer as usize + length as usize);
     if end > size {
-        let text = format!("the guest names bytes {start}..{end} of a memory of {size} bytes");
-        return Err(faasm_image::host::Error::msg(text));
+        return Err(format_err!("the guest names bytes {start}..{end} of a memory of {size} bytes"));
     }
     Ok(start..end)
 }

@@ -66,11 +66,13 @@ impl RegistryError {
                 }
                 _ => None,
             },
-            Self::NoFunction { user, name } => {
-                Some(format!("`cargo faasm list` shows what there is; `cargo faasm upload {user} {name} FILE` adds it"))
-            }
+            Self::NoFunction { user, name } => Some(format!(
+                "`cargo faasm list` shows what there is; `cargo faasm upload {user} {name} FILE` adds it"
+            )),
             Self::Damaged { .. } => Some("upload it again".to_owned()),
-            Self::NoDataDirectory { .. } => Some("set FAASM_HOME to a directory that can be written".to_owned()),
+            Self::NoDataDirectory { .. } => {
+                Some("set FAASM_HOME to a directory that can be written".to_owned())
+            }
             Self::Reserved => None,
         }
     }

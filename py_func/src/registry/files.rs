@@ -64,10 +64,15 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 /// What a file says, if there is one.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let text = match fs::read(path) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         other => other.map_err(io("read", path))?,
     };
-    let damaged = |error: serde_json::Error| RegistryError::Damaged { path: path.to_path_buf(), reason: error.to_string() };
+    let damaged = |error: serde_json::Error| RegistryError::Damaged {
+        path: path.to_path_buf(),
+        reason: error.to_string(),
+    };
     serde_json::from_slice(&text).map(Some).map_err(damaged)
 }
 
@@ -101,7 +106,9 @@ fn remove(directory: &Path, unwanted: impl Fn(&OsStr) -> bool) -> Result<()> {
 
 fn all_names(directory: &Path) -> Result<Vec<std::ffi::OsString>> {
     let entries = match fs::read_dir(directory) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         other => other.map_err(io("read the directory", directory))?,
     };
     let names = entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>();
@@ -123,7 +130,10 @@ pub(super) fn link_tree(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> RegistryError {
+pub(super) fn io(
+    action: &'static str,
+    path: impl Into<PathBuf>,
+) -> impl FnOnce(std::io::Error) -> RegistryError {
     let path = path.into();
     move |source| RegistryError::Io { action, path, source }
 }

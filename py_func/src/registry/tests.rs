@@ -20,7 +20,11 @@ fn what_is_stored_is_found_and_replaced() {
         assert_eq!(registry.source(user, name).unwrap(), source.as_bytes());
     }
     assert_eq!(listed(&registry), ["a/f 3", "a/g 2", "b/f 4"]);
-    assert_eq!(fs::read_dir(registry.function_directory("b", "f")).unwrap().count(), 2, "old sources are removed");
+    assert_eq!(
+        fs::read_dir(registry.function_directory("b", "f")).unwrap().count(),
+        2,
+        "old sources are removed"
+    );
 }
 
 #[test]
