@@ -40,15 +40,6 @@ pub enum Error {
         tail: String,
     },
 
-    /// The `cc` crate could not compile something.
-    #[error("compile {what}: {reason}")]
-    Compile {
-        /// What was compiled.
-        what: String,
-        /// What the crate says, which includes the compiler's own words.
-        reason: String,
-    },
-
     /// The guest could not be turned into an image.
     #[error("{action}")]
     Image {
@@ -221,7 +212,6 @@ impl Error {
                 Some(format!("remove {}, so that it is downloaded again", archive.display()))
             }
             Self::Spawn { .. }
-            | Self::Compile { .. }
             | Self::Image { .. }
             | Self::Initialise { .. }
             | Self::Manifest { .. }

@@ -14,13 +14,15 @@ use crate::toolchain::{self, Toolchain};
 const RECIPE: &str = "1";
 
 /// The C stack lies below everything else, so that running over its end traps instead of overwriting data.
-const LINK_FLAGS: [&str; 7] = [
+const LINK_FLAGS: [&str; 8] = [
     "-mexec-model=reactor",
     "-Wl,--stack-first",
-    "-Wl,-z,stack-size=4194304",
+    "-Wl,-z,stack-size=8388608",
     "-Wl,--max-memory=4294967296",
     "-Wl,--export=__stack_pointer",
     "-Wl,--strip-debug",
+    // py_func/guest/wasi.c says why.
+    "-Wl,--wrap=fcntl",
     "-Wl,--error-limit=0",
 ];
 
@@ -71,18 +73,15 @@ pub(crate) fn link(cx: &Context, toolchain: &Toolchain, python: &Wasm, guest: &G
         write_tree(&work, &guest.c)?;
         write_tree(&work, &[("inittab.c".to_owned(), INITTAB.as_bytes().to_vec())])?;
 
-        let mut build = toolchain.compile(&work);
-        build.include(python.include()).include(&work);
+        let mut settings = toolchain.settings();
+        settings.include(python.include()).include(&work);
         for define in DEFINES {
-            build.define(define, None);
+            settings.define(define, None);
         }
         let c_files = guest.c.iter().map(|(name, _)| name.as_str()).filter(|name| name.ends_with(".c"));
-        build.files(c_files.chain(["inittab.c"]).map(|name| work.join(name)));
-        let objects = build
-            .try_compile_intermediates()
-            .map_err(|error| Error::Compile { what: "the guest".to_owned(), reason: error.to_string() })?;
-
+        let c_files: Vec<PathBuf> = c_files.chain(["inittab.c"]).map(|name| work.join(name)).collect();
         let log = command::new_log(cx, STEP)?;
+        let objects = toolchain::compile(cx, STEP, &log, &settings, &c_files, &work)?;
         command::run(
             STEP,
             &log,

@@ -25,8 +25,13 @@ pub(crate) const RESERVATION: usize = 4 << 30;
 pub(crate) const GUARD: usize = 32 << 20;
 
 /// Native stack that a guest may use, in bytes. A guest which needs more ends with
-/// [`Fault::StackOverflow`](crate::Fault::StackOverflow).
-pub(crate) const GUEST_STACK: usize = 2 << 20;
+/// [`Fault::StackOverflow`](crate::Fault::StackOverflow). CPython limits the recursion of its C code by number, not by size, and
+/// its developers run it with this much on WASI (`Tools/wasm/wasi.py`).
+pub(crate) const GUEST_STACK: usize = 16 << 20;
+
+/// The stack, in bytes, of a thread that can run guests without giving each a stack of its own; see
+/// [`Guest::call`](crate::Guest::call).
+pub const THREAD_STACK: usize = GUEST_STACK + 2 * HOST_STACK;
 
 /// Native stack kept free above [`GUEST_STACK`] for the functions of the host that a guest calls, in bytes.
 pub(crate) const HOST_STACK: usize = 512 << 10;

@@ -30,7 +30,7 @@ mod snapshot;
 pub mod host;
 
 pub use code::{Code, Fault, Guest, Limits, Program, compile};
-pub use engine::{ENGINE_VERSION, fingerprint, host_target};
+pub use engine::{ENGINE_VERSION, THREAD_STACK, fingerprint, host_target};
 pub use error::Error;
 pub use manifest::{CodeEntry, FORMAT, FileEntry, Image, Manifest};
 pub use memory::MemoryImage;

@@ -27,8 +27,7 @@ impl Executor {
                 let jobs = jobs.clone();
                 std::thread::Builder::new()
                     .name(format!("faasm-{number}"))
-                    // Enough that a guest need not be given a stack of its own; see `Guest::call`.
-                    .stack_size(4 << 20)
+                    .stack_size(faasm_image::THREAD_STACK)
                     .spawn(move || jobs.iter().for_each(|job| job()))
             })
             .collect::<io::Result<_>>()?;

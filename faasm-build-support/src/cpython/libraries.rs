@@ -6,16 +6,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cargo_metadata::MetadataCommand;
 
 use crate::cache::Key;
+use crate::command;
 use crate::error::{Error, Result};
 use crate::fs_util;
 use crate::progress::Context;
 use crate::toolchain::{self, Toolchain};
 
 const RECIPE: &str = "1";
+const STEP: &str = "cpython libraries";
 const MANIFEST: &str = include_str!("../../c-sources.toml");
 const LOCK: &str = include_str!("../../c-sources.lock");
 
@@ -132,6 +135,8 @@ const LIBRARIES: [Library; 4] = [
             "-DSQLITE_ENABLE_RTREE",
             "-DSQLITE_OMIT_LOAD_EXTENSION",
             "-DSQLITE_THREADSAFE=0",
+            // Its choice for WASI is a lock file, with which readers shut each other out; see py_func/guest/wasi.c.
+            "-DSQLITE_DEFAULT_UNIX_VFS=\"unix\"",
             // WASI has no shared memory, which the write-ahead log needs.
             "-DSQLITE_OMIT_WAL",
             "-DLONGDOUBLE_TYPE=double",
@@ -152,6 +157,7 @@ pub(super) fn libraries(cx: &Context, toolchain: &Toolchain) -> Result<Libraries
         .value("flags", LIBRARIES.map(|library| library.flags.join(" ")).join("; "));
     let key = toolchain::cc_variables(key, toolchain.target());
     let directory = cx.entry("cpython", "libraries", &key, |directory| {
+        let log = command::new_log(cx, STEP)?;
         let sources = sources(cx)?;
         for library in &LIBRARIES {
             let source = sources.iter().find(|(name, _)| name == library.package).map(|(_, path)| path);
@@ -159,7 +165,7 @@ pub(super) fn libraries(cx: &Context, toolchain: &Toolchain) -> Result<Libraries
                 what: format!("the source of lib{}", library.archive),
                 reason: format!("the crate {} is not among the packages of Cargo's answer", library.package),
             })?;
-            install(toolchain, library, source, directory)?;
+            install(cx, &log, toolchain, library, source, directory)?;
         }
         Ok(())
     })?;
@@ -192,31 +198,27 @@ fn sources(cx: &Context) -> Result<Vec<(String, PathBuf)>> {
     Ok(metadata.packages.iter().filter_map(|it| Some((it.name.to_string(), directory(it)?))).collect())
 }
 
-fn install(toolchain: &Toolchain, library: &Library, source: &Path, directory: &Path) -> Result<()> {
-    let objects = tempfile::tempdir_in(directory).map_err(Error::io("create a directory in", directory))?;
-    let mut build = toolchain.compile(objects.path());
+fn install(cx: &Context, log: &Path, toolchain: &Toolchain, library: &Library, source: &Path, directory: &Path) -> Result<()> {
+    let mut files = Vec::new();
     for (below, names) in library.sources {
         let below = source.join(below);
         if names.is_empty() {
-            build.files(c_files(&below, library.excluded)?);
+            files.extend(c_files(&below, library.excluded)?);
         } else {
-            build.files(names.iter().map(|name| below.join(name)));
+            files.extend(names.iter().map(|name| below.join(name)));
         }
     }
-    build.includes(library.include.iter().map(|path| source.join(path)));
-    build.flags(library.flags);
-    build.try_compile(library.archive).map_err(|error| Error::Compile {
-        what: format!("lib{}", library.archive),
-        reason: error.to_string(),
-    })?;
+    let mut settings = toolchain.settings();
+    settings.includes(library.include.iter().map(|path| source.join(path))).flags(library.flags);
+    let objects = tempfile::tempdir_in(directory).map_err(Error::io("create a directory in", directory))?;
+    let compiled = toolchain::compile(cx, STEP, log, &settings, &files, objects.path())?;
 
     let archive = format!("lib{}.a", library.archive);
     let (lib, include) = (directory.join("lib"), directory.join("include"));
     for path in [&lib, &include] {
         fs::create_dir_all(path).map_err(Error::io("create the directory", path))?;
     }
-    let built = objects.path().join(&archive);
-    fs::rename(&built, lib.join(&archive)).map_err(Error::io("move", &built))?;
+    command::run(STEP, log, Command::new(toolchain.ar()).arg("rcsD").arg(lib.join(archive)).args(compiled))?;
     for header in library.headers {
         let path = source.join(header);
         if path.is_dir() {

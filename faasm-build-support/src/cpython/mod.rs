@@ -20,6 +20,10 @@ use crate::source;
 /// The version of Python, everywhere: what runs in the sandbox and what runs on the machine are the same.
 pub const VERSION: &str = "3.13.5";
 
+/// When that was released, in seconds since 1970. `sys.version` says it in the place of the time of the build, so that the
+/// same inputs make the same interpreter.
+const RELEASED: &str = "1749600000";
+
 /// The `X.Y` in names of files and directories.
 pub const SHORT_VERSION: &str = "3.13";
 

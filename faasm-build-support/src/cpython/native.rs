@@ -14,7 +14,7 @@ use crate::hosttools;
 use crate::progress::Context;
 use crate::toolchain;
 
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// A native Python of the version [`VERSION`].
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub fn native(cx: &Context) -> Result<Native> {
         cx.message(STEP, "compiling");
         let make = |arguments: &[&str]| {
             let mut make = Command::new(hosttools::make(cx)?);
-            make.current_dir(&build).env("PYTHONDONTWRITEBYTECODE", "1").args(arguments);
+            make.current_dir(&build).env("PYTHONDONTWRITEBYTECODE", "1").env("SOURCE_DATE_EPOCH", super::RELEASED).args(arguments);
             command::configure_make(cx, &mut make);
             command::run(STEP, &log, &mut make)
         };

@@ -7,8 +7,10 @@ mod zig;
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cache::Key;
+use crate::command;
 use crate::error::{Error, Result};
 use crate::progress::Context;
 
@@ -54,30 +56,60 @@ impl Toolchain {
         &self.target
     }
 
-    /// A C compilation with the `cc` crate, optimised for speed, that leaves its results in `out`.
+    /// Settings of the `cc` crate for compiling with this toolchain, optimised for speed. To be run by [`compile`].
     ///
     /// The crate honours `CFLAGS` and its variants; [`cc_variables`] makes them part of a key.
-    pub fn compile(&self, out: &Path) -> cc::Build {
+    pub fn settings(&self) -> cc::Build {
         // The crate knows Rust's names of targets, in which the vendor is not optional. For WASI both are one.
         let target = if self.target == WASI_TARGET { WASI_TARGET } else { env!("FAASM_HOST") };
         let mut build = cc::Build::new();
         build
             .compiler(self.cc())
-            .archiver(self.ar())
-            .ranlib(self.ranlib())
             .target(target)
             .host(env!("FAASM_HOST"))
-            .out_dir(out)
             .opt_level(3)
             .debug(false)
             .no_default_flags(true)
             .flag("-O3")
             .flag("-fwrapv")
             .warnings(false)
-            .cargo_metadata(false)
-            .cargo_warnings(false);
+            .cargo_metadata(false);
         build
     }
+}
+
+/// Compiles C files into the directory `out`, as many at once as `cx` allows, and answers the objects in the files' order.
+///
+/// The `cc` crate could do that too, but then what the compiler says about an error would be lost.
+///
+/// # Errors
+///
+/// When a file does not compile; the compiler's words are in `log`.
+pub(crate) fn compile(
+    cx: &Context,
+    step: &str,
+    log: &Path,
+    settings: &cc::Build,
+    files: &[PathBuf],
+    out: &Path,
+) -> Result<Vec<PathBuf>> {
+    let compiler = settings.try_get_compiler().map_err(|error| Error::Lookup {
+        what: "the compiler's flags".to_owned(),
+        reason: error.to_string(),
+    })?;
+    let object = |index: usize| out.join(format!("{index}.o"));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some((index, file)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|it| Some((it, files.get(it)?))) {
+            command::run(step, log, compiler.to_command().arg("-c").arg(file).arg("-o").arg(object(index)))?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cx.jobs.min(files.len())).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    Ok((0..files.len()).map(object).collect())
 }
 
 /// The toolchain for WebAssembly: the WASI SDK at `WASI_SDK_PATH` if that is set, else one made from the pinned `ziglang`
@@ -113,7 +145,7 @@ pub(crate) fn native_triple() -> Result<String> {
 
 /// Adds the variables of the user that change what the `cc` crate does for `target` to a key.
 pub fn cc_variables(mut key: Key, target: &str) -> Key {
-    for name in ["CFLAGS".to_owned(), format!("TARGET_CFLAGS"), format!("CFLAGS_{target}"), format!("CFLAGS_{}", target.replace('-', "_"))] {
+    for name in ["CFLAGS".to_owned(), "TARGET_CFLAGS".to_owned(), format!("CFLAGS_{target}"), format!("CFLAGS_{}", target.replace('-', "_"))] {
         if let Ok(value) = env::var(&name) {
             key = key.value(&name, value);
         }

@@ -15,7 +15,7 @@ use wasmtime::{Extern, Instance, Memory, Store, Val, WasmParams, WasmResults};
 use super::{Fault, Linked, Program};
 use crate::{
     Error, MemoryImage, Result, deadline,
-    engine::{GUEST_STACK, HOST_STACK},
+    engine::{GUEST_STACK, HOST_STACK, THREAD_STACK},
     memory,
 };
 
@@ -89,7 +89,7 @@ impl<T: 'static> Guest<T> {
     /// Calls an exported function. Parameters and results are single numbers or tuples of them.
     ///
     /// On a thread with too little stack for a guest, the call runs on a stack of its own, which costs some
-    /// microseconds; threads with 4 MiB have enough.
+    /// microseconds; threads with [`THREAD_STACK`](crate::THREAD_STACK) have enough.
     pub fn call<Params, Results>(&mut self, name: &str, params: Params) -> Result<Results, Fault>
     where
         Params: WasmParams,
@@ -107,7 +107,7 @@ impl<T: 'static> Guest<T> {
             })?;
         // The engine measures a guest's stack from where it is entered and does not know how much the thread has
         // left; on the two megabytes most threads have, a deep recursion would end the process.
-        stacker::maybe_grow(GUEST_STACK + HOST_STACK, 2 * GUEST_STACK, || {
+        stacker::maybe_grow(GUEST_STACK + HOST_STACK, THREAD_STACK, || {
             function.call(&mut self.store, params)
         })
         .map_err(|error| Fault::new(error, self.memory_limit_hit()))

@@ -1,0 +1,5 @@
+"""Does nothing."""
+
+
+def faasm_main():
+    pass
