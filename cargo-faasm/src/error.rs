@@ -81,8 +81,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
 
 /// Shows an error with its causes and what to do about it. Of a Python exception there is only the traceback, as Python does it.
 pub(crate) fn report(shell: &Shell, error: &anyhow::Error) {
-    let call = error.chain().find_map(call_failure);
-    let text = call.and_then(|failure| match &failure.error {
+    let text = failed_call(error).and_then(|failure| match &failure.error {
         CallError::Exception { traceback: text } | CallError::Syntax { text } => Some(text),
         _ => None,
     });
@@ -106,6 +105,16 @@ pub(crate) fn report(shell: &Shell, error: &anyhow::Error) {
     if let Some(hint) = classify(error).1 {
         shell.hint(hint);
     }
+}
+
+/// The call, or the import of a function's module, that an error is about.
+pub(crate) fn failed_call(error: &anyhow::Error) -> Option<&CallFailure> {
+    error.chain().find_map(call_failure)
+}
+
+/// An import that failed, as a call that failed is one; any other error stays what it is.
+pub(crate) fn into_failed_call(error: anyhow::Error) -> anyhow::Result<CallFailure> {
+    failed_call(&error).cloned().ok_or(error)
 }
 
 /// Asks whoever sees a panic to report it. The exit code 101 is Rust's own.

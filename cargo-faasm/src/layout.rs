@@ -24,7 +24,7 @@ pub(crate) fn lay_out(image: &Path, directory: &Path) -> anyhow::Result<()> {
         // A directory cannot replace one that has files in it, so the old one steps aside.
         let old = temporary_directory(parent)?;
         match fs::rename(directory, old.path().join("old")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => fs::rename(new.keep(), directory),
         }
     };

@@ -76,7 +76,8 @@ pub(crate) fn locate(global: &Global) -> anyhow::Result<Place> {
 fn may_make_image(package: &cargo_metadata::Package) -> bool {
     let has_script = package.targets.iter().any(cargo_metadata::Target::is_custom_build);
     let mut dependencies = package.dependencies.iter().filter(|it| it.name == "py_func");
-    dependencies.any(|it| has_script || it.uses_default_features || it.features.iter().any(|name| name == "image"))
+    dependencies
+        .any(|it| has_script || it.uses_default_features || it.features.iter().any(|name| name == "image"))
 }
 
 impl Package {
@@ -88,7 +89,7 @@ impl Package {
             match word.strip_prefix("--target-dir") {
                 Some("") => target_directory = words.next().map_or(target_directory, PathBuf::from),
                 Some(rest) => {
-                    target_directory = rest.strip_prefix('=').map_or(target_directory, PathBuf::from)
+                    target_directory = rest.strip_prefix('=').map_or(target_directory, PathBuf::from);
                 }
                 None => {}
             }

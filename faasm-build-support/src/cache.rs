@@ -35,6 +35,9 @@ use crate::error::{Error, Result};
 const KEY_FILE: &str = ".key.json";
 const USED_FILE: &str = ".used";
 
+/// The cache's own files in every entry, which are no part of what was made.
+pub(crate) const OWN_FILES: [&str; 2] = [KEY_FILE, USED_FILE];
+
 /// A cache directory. Cheap to clone.
 ///
 /// Every entry it has answered is held in use until the last clone is dropped, so that no other process

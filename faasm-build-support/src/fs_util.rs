@@ -1,6 +1,7 @@
 //! Copying, linking and replacing trees.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -15,9 +16,9 @@ pub(crate) fn copy_tree_except(from: &Path, to: &Path, except: &[&str]) -> Resul
     transfer_tree(from, to, except, &|from, to| fs::copy(from, to).map(drop).map_err(Error::io("copy", from)))
 }
 
-/// Like [`copy_tree`] with hard links where the file system allows them. For files that are never changed in place.
-pub(crate) fn link_tree(from: &Path, to: &Path) -> Result<()> {
-    transfer_tree(from, to, &[], &link_or_copy)
+/// Like [`copy_tree_except`] with hard links where the file system allows them. For files that are never changed in place.
+pub(crate) fn link_tree_except(from: &Path, to: &Path, except: &[&str]) -> Result<()> {
+    transfer_tree(from, to, except, &link_or_copy)
 }
 
 /// Makes `to` the same file as `from` if they are on one file system, else a copy.
@@ -25,7 +26,12 @@ pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
     if fs::hard_link(from, to).is_ok() {
         return Ok(());
     }
-    fs::copy(from, to).map(drop).map_err(Error::io("copy", from))
+    // As with a link, the time stays the same.
+    let copy = || -> io::Result<()> {
+        fs::copy(from, to)?;
+        File::options().append(true).open(to)?.set_modified(fs::metadata(from)?.modified()?)
+    };
+    copy().map_err(Error::io("copy", from))
 }
 
 /// Has `fill` make the content of a new directory and puts that in the place of `directory`. When `fill` fails, `directory` is as
@@ -38,7 +44,7 @@ pub(crate) fn replace_directory(directory: &Path, fill: impl FnOnce(&Path) -> Re
     // A directory cannot replace one that has files in it, so the old one first steps aside.
     let old = tempfile::Builder::new().prefix(".old-").tempdir_in(parent).map_err(Error::io("create a directory in", parent))?;
     match fs::rename(directory, old.path().join("directory")) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("replace", directory)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("replace", directory)(error)),
         _ => fs::rename(new.keep(), directory).map_err(Error::io("replace", directory)),
     }
 }

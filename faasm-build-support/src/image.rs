@@ -6,10 +6,11 @@ mod manifest;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use faasm_image::{CodeEntry, FileEntry, Manifest};
 
-use crate::cache::Key;
+use crate::cache::{self, Key};
 use crate::cpython;
 use crate::error::{Error, Result};
 use crate::fs_util;
@@ -72,17 +73,13 @@ impl Image {
     ///
     /// When a step fails; see [`Error`].
     pub fn build(self) -> Result<Built> {
-        let watched = self.watched.clone();
-        let cached = self.build_in(&Context::from_env()?)?;
-        let directory = match env::var_os("OUT_DIR") {
-            Some(out) => {
-                let directory = Path::new(&out).join("faasm-image");
-                cached.lay_out(&directory)?;
-                directory
-            }
-            None => cached.directory,
-        };
-        Ok(Built { directory, watched })
+        let mut built = self.build_in(&Context::from_env()?)?;
+        if let Some(out) = env::var_os("OUT_DIR") {
+            let directory = Path::new(&out).join("faasm-image");
+            built.lay_out(&directory)?;
+            built.directory = directory;
+        }
+        Ok(built)
     }
 
     /// Builds the image in the cache of `cx`.
@@ -116,7 +113,7 @@ impl Image {
         }
         let directory = cx.entry("image", "base", &key, |directory| {
             let root = directory.join("root");
-            fs_util::link_tree(&stdlib.root, &root)?;
+            fs_util::link_tree_except(&stdlib.root, &root, &[])?;
             let packages = root.join(cpython::library_path()).join("site-packages");
             link::write_tree(&packages, &self.guest.python)?;
             cpython::byte_compile(cx, &native, &root, &packages)?;
@@ -147,12 +144,21 @@ impl Image {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
             };
-            manifest.write(directory).map_err(image_error("write the manifest of the image"))
+            manifest.write(directory).map_err(image_error("write the manifest of the image"))?;
+            age(&directory.join(MANIFEST))
         })?;
         Ok(Built { directory, watched: self.watched })
     }
 }
 
+/// Gives a file a time long ago. Cargo watches the manifest, to notice when it is gone, and would take one that a build script has
+/// just made for one that has changed since.
+fn age(path: &Path) -> Result<()> {
+    let file = fs::File::options().append(true).open(path);
+    file.and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH)).map_err(Error::io("set the time of", path))
+}
+
+const MANIFEST: &str = "manifest.json";
 const WASM: &str = "py_func.wasm";
 const CODE: &str = "py_func.cwasm";
 const BOOT: &str = "boot.mem";
@@ -177,7 +183,7 @@ impl Built {
     ///
     /// When the directory cannot be written. Then it is as it was, or gone.
     pub fn lay_out(&self, directory: &Path) -> Result<()> {
-        fs_util::replace_directory(directory, |new| fs_util::link_tree(&self.directory, new))
+        fs_util::replace_directory(directory, |new| fs_util::link_tree_except(&self.directory, new, &cache::OWN_FILES))
     }
 
     /// Tells Cargo when to run the build script again, and the crate (as `env!("FAASM_IMAGE")`) and its dependents where the

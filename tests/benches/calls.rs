@@ -1,1 +1,90 @@
-fn main() {}
+//! What a call costs: `cargo bench -p faasm-tests --bench calls`. Nothing is asserted; times are of this machine.
+
+use std::time::{Duration, Instant};
+
+use faasm_tests::{load, runtime};
+use py_func::{Function, Runtime};
+
+const NOOP: &str = "def faasm_main(): pass\n";
+
+const JSON: &str = r#"
+import json
+
+def faasm_main(data):
+    order = json.loads(data)
+    total = sum(item["price"] * item["count"] for item in order["items"])
+    return json.dumps({"id": order["id"], "total": total, "items": len(order["items"])})
+"#;
+
+fn main() {
+    // `cargo test --benches` runs this, too, to see whether it works.
+    let rounds = if std::env::args().any(|it| it == "--bench") { 5000 } else { 10 };
+    let runtime = runtime();
+
+    println!("{:<44} {:>10} {:>10}", "", "p50", "p95");
+    let noop = load(&runtime, NOOP);
+    calls("no-op", &noop, b"", rounds);
+    calls("JSON, 10 items", &load(&runtime, JSON), &order(10), rounds);
+    calls("JSON, 1000 items", &load(&runtime, JSON), &order(1000), rounds / 10);
+    calls("print", &load(&runtime, "def faasm_main(): print('hello')\n"), b"", rounds);
+    calls("an exception", &load(&runtime, "def faasm_main(): return 1 / 0\n"), b"", rounds / 10);
+    calls("1 MiB in and out", &load(&runtime, "def faasm_main(data): return data\n"), &vec![b'x'; 1 << 20], rounds / 10);
+    alternating(&runtime, rounds);
+    loads(&runtime, rounds / 50);
+}
+
+/// Both what the caller sees, and what the sandbox itself takes, from mapping its memory to reading its results.
+fn calls(name: &str, function: &Function, input: &[u8], rounds: usize) {
+    let (mut total, mut sandbox) = (Vec::new(), Vec::new());
+    for _ in 0..rounds + 10 {
+        let input = input.to_vec();
+        let started = Instant::now();
+        let result = function.call(input).wait();
+        total.push(started.elapsed());
+        sandbox.push(match result {
+            Ok(output) => output.usage.wall_time,
+            Err(failure) => failure.usage.wall_time,
+        });
+    }
+    report(&format!("{name}: Call::wait"), total);
+    report(&format!("{name}: in the sandbox alone"), sandbox);
+}
+
+/// Calls of two functions in turn: no sandbox finds the memory that it needs in place.
+fn alternating(runtime: &Runtime, rounds: usize) {
+    let functions = [load(runtime, NOOP), load(runtime, NOOP)];
+    let mut times = Vec::new();
+    for round in 0..rounds {
+        let output = functions[round % 2].call("").wait().expect("a no-op returns");
+        times.push(output.usage.wall_time);
+    }
+    report("no-op, two functions in turn: sandbox", times);
+}
+
+fn loads(runtime: &Runtime, rounds: usize) {
+    // 50 lines, none of which imports anything that the image lacks.
+    let source: String = (0..25).map(|n| format!("def f{n}(x, y={n}):\n    return [x + y for _ in range({n})]\n")).collect();
+    let source = source + "def faasm_main(): return None\n";
+    let mut times = Vec::new();
+    for _ in 0..rounds.max(5) {
+        let started = Instant::now();
+        let function = load(runtime, &source);
+        times.push(started.elapsed());
+        drop(function);
+    }
+    report("loading 50 lines", times);
+}
+
+fn report(name: &str, mut times: Vec<Duration>) {
+    // The first ones fault pages in.
+    times.drain(..times.len().min(10) / 2);
+    times.sort();
+    let at = |share: usize| format!("{:.1} µs", times[(times.len() - 1) * share / 100].as_secs_f64() * 1e6);
+    println!("{name:<44} {:>10} {:>10}", at(50), at(95));
+}
+
+fn order(items: usize) -> Vec<u8> {
+    let items: Vec<String> =
+        (0..items).map(|n| format!(r#"{{"name": "item {n}", "price": {}.5, "count": {}}}"#, n % 90, n % 7)).collect();
+    format!(r#"{{"id": 17, "items": [{}]}}"#, items.join(", ")).into_bytes()
+}

@@ -21,7 +21,7 @@ fn a_new_package_builds_and_passes_its_test() {
     let package = place.path().join("greeter");
     // The versions that this workspace was tested with, and a target directory that the next run finds again.
     let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
-    fs::copy(lock, package.join("Cargo.lock")).unwrap();
+    place.file("greeter/Cargo.lock", fs::read(lock).unwrap());
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("greeter");
     let faasm = |arguments: &str| {
         let command = place.faasm(arguments).current_dir(&package).env("CARGO_TARGET_DIR", &target);
@@ -30,7 +30,9 @@ fn a_new_package_builds_and_passes_its_test() {
 
     let image = target.join("faasm");
     assert_eq!(stdout(&faasm("build")), format!("{}\n", image.display()));
-    for file in ["py_func.wasm", "py_func.cwasm", "boot.mem", "base.mem", "manifest.json", "root/lib/python3.13"] {
+    for file in
+        ["py_func.wasm", "py_func.cwasm", "boot.mem", "base.mem", "manifest.json", "root/lib/python3.13"]
+    {
         assert!(image.join(file).exists(), "{file}");
     }
     let output = stdout(&faasm("run functions/hello.py --data you"));
@@ -42,7 +44,12 @@ fn a_new_package_builds_and_passes_its_test() {
     assert!(image.join("manifest.json").exists());
 
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let test = cargo.args(["test", "--quiet"]).current_dir(&package).env("CARGO_TARGET_DIR", &target).output().unwrap();
+    let test = cargo
+        .args(["test", "--quiet"])
+        .current_dir(&package)
+        .env("CARGO_TARGET_DIR", &target)
+        .output()
+        .unwrap();
     assert!(test.status.success(), "{}", String::from_utf8_lossy(&test.stderr));
     assert!(String::from_utf8_lossy(&test.stdout).contains("1 passed"));
 }

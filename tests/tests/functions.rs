@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use faasm_tests::{call, image, load, run, run_failure, runtime, text};
+use faasm_tests::{call, image, limits, load, run, run_failure, runtime, text};
 use py_func::{CallError, Function, Runtime};
 
 /// Loads `tests/functions/<name>.py`.
@@ -48,7 +48,6 @@ def cached(data): return b"cached " + data
 
 as_lambda = lambda data: data.upper()
 builtin = bytes.upper
-type_as_entry = bytes
 not_callable = 5
 "#;
 
@@ -81,7 +80,8 @@ fn echo_gives_back_every_byte() {
 
 #[test]
 fn cases() {
-    let runtime = runtime();
+    // The compressor of lzma alone takes 94 MiB.
+    let runtime = limits().memory_limit(256 << 20).build().unwrap();
     let cases = [
         ("lang_test", "large square 11; shape 2; shape 1; n with 1; 1..3; singleton; other"),
         ("stdlib_test", "12 checks"),
@@ -202,7 +202,7 @@ fn what_is_no_result_is_named() {
         ("__import__('decimal').Decimal(1)", "'Decimal'"),
         ("2**31", "2147483648"),
         ("-2**31 - 1", "-2147483649"),
-        ("10**5000", "the entry point returned"),
+        ("10**5000", "32 bits"),
     ];
     for (expression, name) in cases {
         let failure = run_failure(&runtime, &format!("def faasm_main(): return {expression}\n"));
@@ -237,7 +237,6 @@ fn entries_of_every_kind() {
         ("cached", "cached in"),
         ("as_lambda", "IN"),
         ("builtin", "IN"),
-        ("type_as_entry", "in"),
     ];
     for (entry, expected) in cases {
         let output = entries.call("in").entry(entry).wait();

@@ -71,7 +71,7 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Doctor) -> anyhow:
         };
         match arguments.message.format {
             Format::Json => {
-                shell::json(&json!({ "reason": "check", "name": name, "verdict": word, "text": text }))?
+                shell::json(&json!({ "reason": "check", "name": name, "verdict": word, "text": text }))?;
             }
             Format::Human => shell.verdict(VERDICTS[*verdict as usize], word, format_args!("{name}: {text}")),
         }

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use py_func::{Error, Registry, RegistryError};
+use py_func::Registry;
 
 use crate::call;
 use crate::cli::{Global, Invoke};
+use crate::error;
 use crate::image;
 use crate::shell::Shell;
 
@@ -19,8 +20,7 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Invoke) -> anyhow:
     let runtime = call::runtime(&image.directory, arguments.limits)?;
     let result = match store.load(&runtime, user, function) {
         Ok(function) => function.call(input).wait(),
-        Err(RegistryError::Runtime(Error::Load { source, .. })) => Err(source),
-        Err(error) => return Err(error.into()),
+        Err(error) => Err(error::into_failed_call(error.into())?),
     };
     call::finish(shell, arguments.message.format, result)
 }

@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use py_func::Error;
-
 use crate::call;
 use crate::cli::{Global, Run};
+use crate::error;
 use crate::image;
 use crate::shell::Shell;
 
@@ -26,8 +25,7 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Run) -> anyhow::Re
         .entry(&arguments.entry);
     let result = match builder.load() {
         Ok(function) => function.call(input).wait(),
-        Err(Error::Load { source, .. }) => Err(source),
-        Err(error) => return Err(error.into()),
+        Err(error) => Err(error::into_failed_call(error.into())?),
     };
     call::finish(shell, arguments.message.format, result)
 }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use py_func::{Error, RUNTIME_NAME, Registry, RegistryError, StoredFunction};
+use py_func::{RUNTIME_NAME, Registry, StoredFunction};
 
 use crate::call;
 use crate::cli::{self, Format, Global, Limits, Upload};
+use crate::error;
 use crate::image;
 use crate::shell::{self, Shell};
 use crate::units::show_size;
@@ -57,12 +58,12 @@ fn upload_function(
     let image = image::select(*shell, global, &arguments.image, Some(store))?;
     let runtime = call::runtime(&image.directory, DEFAULT_LIMITS)?;
     let stored = store.upload(&runtime, user, function, &source).map_err(|error| {
-        let RegistryError::Runtime(Error::Load { source: failure, .. }) = &error else { return error.into() };
+        let error = anyhow::Error::from(error);
+        let Some(failure) = error::failed_call(&error) else { return error };
         // Whatever the module printed may say why it cannot be imported.
         shell::raw_stderr(&failure.stdout);
         shell::raw_stderr(&failure.stderr);
-        anyhow::Error::new(error)
-            .context(format!("{user}/{function} was not uploaded, because it cannot be loaded"))
+        error.context(format!("{user}/{function} was not uploaded, because it cannot be loaded"))
     })?;
     let StoredFunction { bytes, .. } = stored;
     shell.status("Uploaded", format_args!("{user}/{function} ({})", show_size(bytes)));

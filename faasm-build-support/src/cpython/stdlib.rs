@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::fs_util;
 use crate::progress::Context;
 
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// Packages that need what a sandbox does not have (a screen, pip's own wheels), and the tests, which are as large as the rest
 /// together.
@@ -41,9 +41,19 @@ pub fn stdlib(cx: &Context, native: &Native, wasm: &Wasm) -> Result<Stdlib> {
         let data = wasm.sysconfig_data();
         std::fs::copy(&data, library.join(SYSCONFIG_DATA)).map_err(Error::io("copy", &data))?;
         byte_compile(cx, native, &directory.join("root"), &library)?;
+        write_executable(&directory.join("root"))?;
         fs_util::copy_tree_except(&wasm.source.join("Lib/test"), &directory.join("tests/test"), &["__pycache__"])
     })?;
     Ok(Stdlib { root: directory.join("root"), tests: directory.join("tests"), key })
+}
+
+/// Writes the file that `sys.executable` names. Modules such as `platform` read it to find out what they run on.
+fn write_executable(root: &Path) -> Result<()> {
+    let path = root.join("bin").join(format!("python{SHORT_VERSION}"));
+    let directory = root.join("bin");
+    std::fs::create_dir(&directory).map_err(Error::io("create the directory", &directory))?;
+    std::fs::write(&path, "The interpreter is a part of this sandbox. There is no program to start.\n")
+        .map_err(Error::io("write", &path))
 }
 
 /// Where the library is below the root of the sandbox.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub enum RegistryError {
     /// The function or the image could not be loaded.
     #[error(transparent)]
-    Runtime(#[from] crate::Error),
+    Runtime(Box<crate::Error>),
 
     /// The file system refused something.
     #[error("{action} {}", path.display())]
@@ -50,6 +50,12 @@ pub enum RegistryError {
         /// What the platform answered.
         reason: String,
     },
+}
+
+impl From<crate::Error> for RegistryError {
+    fn from(error: crate::Error) -> Self {
+        Self::Runtime(Box::new(error))
+    }
 }
 
 impl RegistryError {

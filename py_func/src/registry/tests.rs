@@ -66,7 +66,8 @@ fn names_that_lead_elsewhere_are_refused() {
     let (_directory, registry) = registry();
     for (user, name) in [("..", "f"), ("a", "../f"), ("a/b", "f"), ("", "f"), ("a", ".f")] {
         let error = registry.source(user, name).unwrap_err();
-        assert!(matches!(error, RegistryError::Runtime(crate::Error::Name { .. })), "{error}");
+        let RegistryError::Runtime(error) = error else { panic!("{error}") };
+        assert!(matches!(*error, crate::Error::Name { .. }), "{error}");
     }
     assert!(matches!(registry.source("a", RUNTIME_NAME), Err(RegistryError::Reserved)));
 }
@@ -87,6 +88,7 @@ fn damage_is_noticed() {
 fn only_an_image_becomes_the_runtime() {
     let (directory, registry) = registry();
     let error = registry.upload_runtime(directory.path()).unwrap_err();
-    assert!(matches!(&error, RegistryError::Runtime(crate::Error::Image(_))), "{error}");
+    let RegistryError::Runtime(error) = error else { panic!("{error}") };
+    assert!(matches!(*error, crate::Error::Image(_)), "{error}");
     assert!(registry.runtime().unwrap().is_none());
 }
