@@ -39,17 +39,30 @@ pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
 pub(crate) fn replace_directory(directory: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let parent = directory.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(Error::io("create the directory", parent))?;
-    let new = tempfile::Builder::new().prefix(".new-").tempdir_in(parent).map_err(Error::io("create a directory in", parent))?;
+    let new = tempfile::Builder::new()
+        .prefix(".new-")
+        .tempdir_in(parent)
+        .map_err(Error::io("create a directory in", parent))?;
     fill(new.path())?;
     // A directory cannot replace one that has files in it, so the old one first steps aside.
-    let old = tempfile::Builder::new().prefix(".old-").tempdir_in(parent).map_err(Error::io("create a directory in", parent))?;
+    let old = tempfile::Builder::new()
+        .prefix(".old-")
+        .tempdir_in(parent)
+        .map_err(Error::io("create a directory in", parent))?;
     match fs::rename(directory, old.path().join("directory")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("replace", directory)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::io("replace", directory)(error));
+        }
         _ => fs::rename(new.keep(), directory).map_err(Error::io("replace", directory)),
     }
 }
 
-fn transfer_tree(from: &Path, to: &Path, except: &[&str], transfer: &dyn Fn(&Path, &Path) -> Result<()>) -> Result<()> {
+fn transfer_tree(
+    from: &Path,
+    to: &Path,
+    except: &[&str],
+    transfer: &dyn Fn(&Path, &Path) -> Result<()>,
+) -> Result<()> {
     fs::create_dir_all(to).map_err(Error::io("create the directory", to))?;
     for entry in fs::read_dir(from).map_err(Error::io("read the directory", from))? {
         let entry = entry.map_err(Error::io("read the directory", from))?;
@@ -79,7 +92,13 @@ mod tests {
     fn trees_are_copied_over_what_is_there() {
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = (directory.path().join("from"), directory.path().join("to"));
-        for (path, text) in [("from/a/b", "new"), ("from/a/skip/c", "no"), ("from/skip", "no"), ("to/a/b", "old"), ("to/a/d", "kept")] {
+        for (path, text) in [
+            ("from/a/b", "new"),
+            ("from/a/skip/c", "no"),
+            ("from/skip", "no"),
+            ("to/a/b", "old"),
+            ("to/a/d", "kept"),
+        ] {
             let path = directory.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();

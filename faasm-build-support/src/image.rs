@@ -95,10 +95,14 @@ impl Image {
         let linked = link::link(cx, &toolchain, &python, &self.guest)?;
 
         let settings = faasm_image::fingerprint(None).map_err(image_error("set up the engine"))?;
-        let code_key = Key::new().file("wasm", &linked.wasm)?.value("engine", faasm_image::ENGINE_VERSION).value("settings", &settings);
+        let code_key = Key::new()
+            .file("wasm", &linked.wasm)?
+            .value("engine", faasm_image::ENGINE_VERSION)
+            .value("settings", &settings);
         let code = cx.entry("image", "code", &code_key, |directory| {
             let wasm = fs::read(&linked.wasm).map_err(Error::io("read", &linked.wasm))?;
-            let code = faasm_image::compile(&wasm, None).map_err(image_error("compile the guest to machine code"))?;
+            let code = faasm_image::compile(&wasm, None)
+                .map_err(image_error("compile the guest to machine code"))?;
             write(&directory.join(CODE), &code)
         })?;
 
@@ -121,7 +125,8 @@ impl Image {
             fs_util::link_or_copy(&code.join(CODE), &directory.join(CODE))?;
             fs_util::link_or_copy(&linked.wasm, &directory.join(WASM))?;
             let wasm = fs::read(&linked.wasm).map_err(Error::io("read", &linked.wasm))?;
-            let boot = faasm_image::boot_memory(&wasm).map_err(image_error("read the initial memory of the guest"))?;
+            let boot = faasm_image::boot_memory(&wasm)
+                .map_err(image_error("read the initial memory of the guest"))?;
             write(&directory.join(BOOT), &boot)?;
             cx.message("image base", "starting the interpreter");
             initialise::initialise(directory, &self.preload)?;
@@ -155,7 +160,8 @@ impl Image {
 /// just made for one that has changed since.
 fn age(path: &Path) -> Result<()> {
     let file = fs::File::options().append(true).open(path);
-    file.and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH)).map_err(Error::io("set the time of", path))
+    file.and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH))
+        .map_err(Error::io("set the time of", path))
 }
 
 const MANIFEST: &str = "manifest.json";
@@ -183,7 +189,9 @@ impl Built {
     ///
     /// When the directory cannot be written. Then it is as it was, or gone.
     pub fn lay_out(&self, directory: &Path) -> Result<()> {
-        fs_util::replace_directory(directory, |new| fs_util::link_tree_except(&self.directory, new, &cache::OWN_FILES))
+        fs_util::replace_directory(directory, |new| {
+            fs_util::link_tree_except(&self.directory, new, &cache::OWN_FILES)
+        })
     }
 
     /// Tells Cargo when to run the build script again, and the crate (as `env!("FAASM_IMAGE")`) and its dependents where the
@@ -193,7 +201,9 @@ impl Built {
     }
 }
 
-fn image_error<E: std::error::Error + Send + Sync + 'static>(action: &'static str) -> impl FnOnce(E) -> Error {
+fn image_error<E: std::error::Error + Send + Sync + 'static>(
+    action: &'static str,
+) -> impl FnOnce(E) -> Error {
     move |source| Error::Image { action, source: Box::new(source) }
 }
 

@@ -27,7 +27,8 @@ const LINK_FLAGS: [&str; 8] = [
 ];
 
 /// Macros without which wasi-libc hides what it only emulates.
-const DEFINES: [&str; 3] = ["_WASI_EMULATED_SIGNAL", "_WASI_EMULATED_GETPID", "_WASI_EMULATED_PROCESS_CLOCKS"];
+const DEFINES: [&str; 3] =
+    ["_WASI_EMULATED_SIGNAL", "_WASI_EMULATED_GETPID", "_WASI_EMULATED_PROCESS_CLOCKS"];
 
 /// The sources of the guest: what `py_func` has in its directories `guest` and `python`.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +57,12 @@ pub(crate) struct Linked {
     pub(crate) key: Key,
 }
 
-pub(crate) fn link(cx: &Context, toolchain: &Toolchain, python: &Wasm, guest: &GuestSources) -> Result<Linked> {
+pub(crate) fn link(
+    cx: &Context,
+    toolchain: &Toolchain,
+    python: &Wasm,
+    guest: &GuestSources,
+) -> Result<Linked> {
     let mut key = Key::new()
         .value("recipe", RECIPE)
         .value("python", python.key.hex())
@@ -91,7 +97,13 @@ pub(crate) fn link(cx: &Context, toolchain: &Toolchain, python: &Wasm, guest: &G
                 .arg(directory.join("py_func.wasm"))
                 .args(objects)
                 .args(python.archives())
-                .args(["-lm", "-ldl", "-lwasi-emulated-signal", "-lwasi-emulated-getpid", "-lwasi-emulated-process-clocks"]),
+                .args([
+                    "-lm",
+                    "-ldl",
+                    "-lwasi-emulated-signal",
+                    "-lwasi-emulated-getpid",
+                    "-lwasi-emulated-process-clocks",
+                ]),
         )?;
         fs::remove_dir_all(&work).map_err(Error::io("remove", &work))
     })?;

@@ -29,7 +29,9 @@ pub(crate) fn package() -> Result<PathBuf> {
 pub(crate) fn guest_package(package: &Path) -> Result<PathBuf> {
     match env::var_os("DEP_PY_FUNC_PACKAGE") {
         Some(path) => Ok(path.into()),
-        None if env::var_os("CARGO_MANIFEST_LINKS").is_some_and(|links| links == "py_func") => Ok(package.to_path_buf()),
+        None if env::var_os("CARGO_MANIFEST_LINKS").is_some_and(|links| links == "py_func") => {
+            Ok(package.to_path_buf())
+        }
         None => Err(Error::Manifest {
             path: package.join("Cargo.toml"),
             reason: "the package does not depend on `py_func`, whose guest is to be built".to_owned(),

@@ -39,7 +39,10 @@ impl Call<'_> {
         runtime.executor.run_blocking(call).unwrap_or_else(|| Err(CallFailure::stopped()))
     }
 
-    fn into_job(self) -> (impl FnOnce() -> Result<Output, CallFailure> + Send + 'static, std::sync::Arc<crate::runtime::Inner>) {
+    fn into_job(
+        self,
+    ) -> (impl FnOnce() -> Result<Output, CallFailure> + Send + 'static, std::sync::Arc<crate::runtime::Inner>)
+    {
         let (function, runtime) = (self.function.inner.clone(), self.function.runtime.clone());
         let inner = runtime.clone();
         let Self { input, entry, timeout, .. } = self;
@@ -53,7 +56,9 @@ impl<'a> IntoFuture for Call<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         let (call, runtime) = self.into_job();
-        Box::pin(async move { runtime.executor.run(call).await.unwrap_or_else(|| Err(CallFailure::stopped())) })
+        Box::pin(
+            async move { runtime.executor.run(call).await.unwrap_or_else(|| Err(CallFailure::stopped())) },
+        )
     }
 }
 
@@ -101,7 +106,12 @@ impl CallFailure {
     }
 
     pub(crate) fn fault(reason: String) -> Self {
-        Self { error: CallError::Fault { reason }, stdout: Vec::new(), stderr: Vec::new(), usage: Usage::default() }
+        Self {
+            error: CallError::Fault { reason },
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            usage: Usage::default(),
+        }
     }
 }
 
@@ -184,10 +194,18 @@ impl CallError {
     /// What a person can do about it, as a sentence without a full stop.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Result { .. } => Some("return None, an int as status, or the output as bytes or str".to_owned()),
-            Self::Entry { .. } => Some("define `faasm_main`, or name another function as entry point".to_owned()),
-            Self::TimeLimit { .. } => Some("raise the limit with --timeout if the function needs longer".to_owned()),
-            Self::MemoryLimit { .. } => Some("raise the limit with --memory if the function needs more".to_owned()),
+            Self::Result { .. } => {
+                Some("return None, an int as status, or the output as bytes or str".to_owned())
+            }
+            Self::Entry { .. } => {
+                Some("define `faasm_main`, or name another function as entry point".to_owned())
+            }
+            Self::TimeLimit { .. } => {
+                Some("raise the limit with --timeout if the function needs longer".to_owned())
+            }
+            Self::MemoryLimit { .. } => {
+                Some("raise the limit with --memory if the function needs more".to_owned())
+            }
             Self::OutputLimit { .. } => Some("write less, or raise the limit with --output".to_owned()),
             Self::StackLimit => Some("recurse less deeply".to_owned()),
             Self::Exception { .. } | Self::Syntax { .. } | Self::Fault { .. } => None,

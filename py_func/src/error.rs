@@ -7,7 +7,9 @@ use crate::call::CallFailure;
 #[non_exhaustive]
 pub enum Error {
     /// No image was named, and this crate was built without one.
-    #[error("find an image: this program was built without the feature `image` of py_func, and none was named")]
+    #[error(
+        "find an image: this program was built without the feature `image` of py_func, and none was named"
+    )]
     NoImage,
 
     /// The image cannot be used.
@@ -24,7 +26,9 @@ pub enum Error {
     },
 
     /// The name of a user or function cannot be used.
-    #[error("use the name {name:?}: it must be 1 to 64 of the characters A-Z a-z 0-9 _ - . and not begin with a dot")]
+    #[error(
+        "use the name {name:?}: it must be 1 to 64 of the characters A-Z a-z 0-9 _ - . and not begin with a dot"
+    )]
     Name {
         /// The name.
         name: String,
@@ -61,7 +65,9 @@ impl Error {
         match self {
             Self::NoImage => Some("run `cargo faasm build`, or pass the directory of an image".to_owned()),
             Self::Image(error) => error.hint().map(ToOwned::to_owned),
-            Self::Interface { .. } => Some("run `cargo faasm build` again with the current version".to_owned()),
+            Self::Interface { .. } => {
+                Some("run `cargo faasm build` again with the current version".to_owned())
+            }
             Self::Load { source, .. } => source.error.hint(),
             Self::Name { .. } | Self::NoSource { .. } | Self::Thread(_) => None,
         }

@@ -53,7 +53,10 @@ impl Executor {
     }
 
     /// Runs `job` and blocks until it has returned; `None` if it panicked.
-    pub(crate) fn run_blocking<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub(crate) fn run_blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         pollster::block_on(self.run(job))
     }
 }

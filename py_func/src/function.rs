@@ -153,7 +153,12 @@ struct Sandbox {
 }
 
 impl Sandbox {
-    fn new(runtime: &Inner, memory: &MemoryImage, input: Vec<u8>, timeout: Option<Duration>) -> Result<Self, CallFailure> {
+    fn new(
+        runtime: &Inner,
+        memory: &MemoryImage,
+        input: Vec<u8>,
+        timeout: Option<Duration>,
+    ) -> Result<Self, CallFailure> {
         let limits = runtime.limits(timeout);
         let start = || -> Result<_, Box<dyn std::error::Error>> {
             let deadline = limits.deadline.and_then(|after| Instant::now().checked_add(after));
@@ -195,11 +200,17 @@ impl Sandbox {
             (_, Err(Fault::Deadline)) => CallError::TimeLimit { limit: self.time_limit },
             (_, Err(Fault::Memory { .. })) => over_memory(String::new()),
             (_, Err(Fault::StackOverflow)) => CallError::StackLimit,
-            (_, Err(Fault::Host(error))) if error.is::<OutputTooLarge>() => CallError::OutputLimit { limit: self.output_limit },
-            (_, Err(Fault::Host(error))) if error.is::<SleptTooLong>() => CallError::TimeLimit { limit: self.time_limit },
+            (_, Err(Fault::Host(error))) if error.is::<OutputTooLarge>() => {
+                CallError::OutputLimit { limit: self.output_limit }
+            }
+            (_, Err(Fault::Host(error))) if error.is::<SleptTooLong>() => {
+                CallError::TimeLimit { limit: self.time_limit }
+            }
             (_, Err(Fault::Host(error))) => match error.downcast_ref::<I32Exit>() {
                 // `os._exit()`, which skips everything that happens at the end of a call.
-                Some(I32Exit(status)) => return Ok(Output { status: *status, output: remains.output, stdout, stderr, usage }),
+                Some(I32Exit(status)) => {
+                    return Ok(Output { status: *status, output: remains.output, stdout, stderr, usage });
+                }
                 None => CallError::Fault { reason: format!("{error:#}") },
             },
             (_, Err(fault)) => CallError::Fault { reason: fault.to_string() },
@@ -210,7 +221,9 @@ impl Sandbox {
                 abi::FAASM_FAIL_RESULT => CallError::Result { text },
                 _ => CallError::Exception { traceback: text },
             },
-            (None, Ok(status)) => return Ok(Output { status, output: remains.output, stdout, stderr, usage }),
+            (None, Ok(status)) => {
+                return Ok(Output { status, output: remains.output, stdout, stderr, usage });
+            }
         };
         Err(CallFailure { error, stdout, stderr, usage })
     }

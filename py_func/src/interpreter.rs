@@ -69,12 +69,14 @@ impl<'a> Interpreter<'a> {
         let result = self.runtime.executor.run_blocking(move || {
             let limits = Limits { memory: 4 << 30, deadline: None };
             let mut guest = runtime.program.instantiate(&runtime.boot()?, limits, host)?;
-            guest.call::<_, ()>("_initialize", ()).and_then(|()| guest.call("faasm_python", ())).map_or_else(
-                |fault| Ok(exit_status(fault)),
-                |status| Ok(Ok(status)),
-            )
+            guest
+                .call::<_, ()>("_initialize", ())
+                .and_then(|()| guest.call("faasm_python", ()))
+                .map_or_else(|fault| Ok(exit_status(fault)), |status| Ok(Ok(status)))
         });
-        result.unwrap_or_else(|| Ok(Err(CallError::Fault { reason: "the thread that ran it is gone".to_owned() })))
+        result.unwrap_or_else(|| {
+            Ok(Err(CallError::Fault { reason: "the thread that ran it is gone".to_owned() }))
+        })
     }
 }
 

@@ -28,7 +28,12 @@ fn main() {
     calls("JSON, 1000 items", &load(&runtime, JSON), &order(1000), rounds / 10);
     calls("print", &load(&runtime, "def faasm_main(): print('hello')\n"), b"", rounds);
     calls("an exception", &load(&runtime, "def faasm_main(): return 1 / 0\n"), b"", rounds / 10);
-    calls("1 MiB in and out", &load(&runtime, "def faasm_main(data): return data\n"), &vec![b'x'; 1 << 20], rounds / 10);
+    calls(
+        "1 MiB in and out",
+        &load(&runtime, "def faasm_main(data): return data\n"),
+        &vec![b'x'; 1 << 20],
+        rounds / 10,
+    );
     alternating(&runtime, rounds);
     loads(&runtime, rounds / 50);
 }
@@ -63,7 +68,8 @@ fn alternating(runtime: &Runtime, rounds: usize) {
 
 fn loads(runtime: &Runtime, rounds: usize) {
     // 50 lines, none of which imports anything that the image lacks.
-    let source: String = (0..25).map(|n| format!("def f{n}(x, y={n}):\n    return [x + y for _ in range({n})]\n")).collect();
+    let source: String =
+        (0..25).map(|n| format!("def f{n}(x, y={n}):\n    return [x + y for _ in range({n})]\n")).collect();
     let source = source + "def faasm_main(): return None\n";
     let mut times = Vec::new();
     for _ in 0..rounds.max(5) {
@@ -84,7 +90,8 @@ fn report(name: &str, mut times: Vec<Duration>) {
 }
 
 fn order(items: usize) -> Vec<u8> {
-    let items: Vec<String> =
-        (0..items).map(|n| format!(r#"{{"name": "item {n}", "price": {}.5, "count": {}}}"#, n % 90, n % 7)).collect();
+    let items: Vec<String> = (0..items)
+        .map(|n| format!(r#"{{"name": "item {n}", "price": {}.5, "count": {}}}"#, n % 90, n % 7))
+        .collect();
     format!(r#"{{"id": 17, "items": [{}]}}"#, items.join(", ")).into_bytes()
 }

@@ -22,7 +22,11 @@ pub fn runtime() -> Runtime {
 
 /// The settings of [`runtime`], for tests that change one.
 pub fn limits() -> RuntimeBuilder {
-    Runtime::builder().image(image()).memory_limit(128 << 20).timeout(Duration::from_secs(30)).output_limit(4 << 20)
+    Runtime::builder()
+        .image(image())
+        .memory_limit(128 << 20)
+        .timeout(Duration::from_secs(30))
+        .output_limit(4 << 20)
 }
 
 /// Loads a function that must load.

@@ -116,7 +116,8 @@ fn libclang() -> PathBuf {
 /// The header's constants as the host's module.
 fn constants(bindings: &syn::File) -> String {
     let mut text = "//! The constants of the host interface, generated from `guest/faasm.h`. To make them anew:\n\
-                    //! `FAASM_BLESS=1 cargo test -p faasm-tests --test abi`.\n\n"
+                    //! `FAASM_BLESS=1 cargo test -p faasm-tests --test abi`.\n\n\
+                    #![allow(dead_code, reason = \"all of the interface is here, whatever the host uses of it\")]\n\n"
         .to_owned();
     for item in &bindings.items {
         let syn::Item::Const(syn::ItemConst { ident, ty, expr, .. }) = item else { continue };
@@ -135,7 +136,9 @@ fn functions(bindings: &syn::File) -> BTreeMap<String, Signature> {
         _ => None,
     });
     let functions = blocks.flatten().map(|item| {
-        let syn::ForeignItem::Fn(function) = item else { panic!("the header declares something but functions") };
+        let syn::ForeignItem::Fn(function) = item else {
+            panic!("the header declares something but functions")
+        };
         let parameters = function.sig.inputs.iter().map(|parameter| match parameter {
             syn::FnArg::Typed(parameter) => value_type(&parameter.ty),
             syn::FnArg::Receiver(_) => unreachable!("C has no methods"),

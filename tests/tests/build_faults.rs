@@ -104,9 +104,8 @@ fn a_build_that_is_killed_is_made_again() {
 #[test]
 fn of_several_processes_one_builds() {
     let cache = tempfile::tempdir().unwrap();
-    let builders: Vec<Child> = (0..8)
-        .map(|_| step(cache.path(), &["make"]).stdout(Stdio::piped()).spawn().unwrap())
-        .collect();
+    let builders: Vec<Child> =
+        (0..8).map(|_| step(cache.path(), &["make"]).stdout(Stdio::piped()).spawn().unwrap()).collect();
     let mut built = 0;
     for builder in builders {
         let Output { status, stdout, .. } = builder.wait_with_output().unwrap();
@@ -173,9 +172,19 @@ fn on_small_disk(cache: &Path, bytes: usize, arguments: &[&str]) -> Option<Outpu
         cache.display()
     );
     let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh", env!("CARGO_BIN_EXE_build-step")]);
+    command.args([
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        &script,
+        "sh",
+        env!("CARGO_BIN_EXE_build-step"),
+    ]);
     let output = command.args(arguments).env("FAASM_CACHE", cache).output().ok()?;
-    let refused = output.status.code() == Some(99) || String::from_utf8_lossy(&output.stderr).contains("unshare");
+    let refused =
+        output.status.code() == Some(99) || String::from_utf8_lossy(&output.stderr).contains("unshare");
     if refused {
         eprintln!("not tried, no file system can be mounted: {}", String::from_utf8_lossy(&output.stderr));
         return None;
@@ -187,7 +196,8 @@ fn on_small_disk(cache: &Path, bytes: usize, arguments: &[&str]) -> Option<Outpu
 fn archive(directory: &Path) -> PathBuf {
     let path = directory.join("large.tar.gz");
     let file = directory.join("large");
-    let content: Vec<u8> = (0..4_u32 << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let content: Vec<u8> =
+        (0..4_u32 << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     fs::write(&file, content).unwrap();
     let mut tar = Command::new("tar");
     tar.arg("-czf").arg(&path).arg("-C").arg(directory).arg("large");
@@ -199,10 +209,15 @@ fn archive(directory: &Path) -> PathBuf {
 fn a_full_disk() {
     let (cache, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let archive = archive(directory.path());
-    let Some(output) = on_small_disk(cache.path(), 1 << 20, &["unpack", archive.to_str().unwrap()]) else { return };
-    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let Some(output) = on_small_disk(cache.path(), 1 << 20, &["unpack", archive.to_str().unwrap()]) else {
+        return;
+    };
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    for part in ["failed to unpack into", "No space left on device", "hint: the disk that holds", "FAASM_CACHE"] {
+    for part in
+        ["failed to unpack into", "No space left on device", "hint: the disk that holds", "FAASM_CACHE"]
+    {
         assert!(stderr.contains(part), "{part:?} is missing in {stderr}");
     }
     // What was left in the cache comes after the events.
@@ -216,7 +231,13 @@ fn files_that_may_not_become_large() {
     // In units of 512 bytes. The signal would end the process; ignored, it becomes an error.
     let mut limited = Command::new("sh");
     limited
-        .args(["-c", "trap '' XFSZ; ulimit -f 1000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_build-step"), "unpack"])
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 1000; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_build-step"),
+            "unpack",
+        ])
         .arg(&archive)
         .env("FAASM_CACHE", cache.path());
     let output = limited.output().unwrap();
@@ -270,10 +291,16 @@ fn a_damaged_download_is_not_used() {
     let mut content = fs::read(&download).unwrap();
     content.truncate(content.len() / 2);
     fs::write(&place, content).unwrap();
-    let cx = Context { cache: faasm_build_support::cache::Cache::new(cache.path().to_owned()), offline: true, ..Context::from_env().unwrap() };
+    let cx = Context {
+        cache: faasm_build_support::cache::Cache::new(cache.path().to_owned()),
+        offline: true,
+        ..Context::from_env().unwrap()
+    };
     let error = source::fetch(&cx, &source::pin::CPYTHON).unwrap_err();
     let text = format!("{error:?}");
-    for part in ["Python-3.13.5.tar.xz", "93e583f243454e6e9e4588ca2c2662206ad961659863277afcdb96801647d640", "hint: "] {
+    for part in
+        ["Python-3.13.5.tar.xz", "93e583f243454e6e9e4588ca2c2662206ad961659863277afcdb96801647d640", "hint: "]
+    {
         assert!(text.contains(part), "{part:?} is missing in {text}");
     }
 }

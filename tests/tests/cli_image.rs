@@ -1,8 +1,9 @@
-//! `cargo faasm` with the default image, which the first of these tests to run builds if the cache has none.
+//! `cargo faasm` with the default image, which is built first if the cache has none.
 
 mod cli_support;
 
 use std::fs;
+use std::sync::Once;
 
 use cli_support::Place;
 use serde_json::Value;
@@ -10,6 +11,14 @@ use snapbox::cmd::OutputAssert;
 use snapbox::str;
 
 const ECHO: &str = "def faasm_main(data): return data\n";
+
+/// A place, once the default image is there: tests that look at standard error must not see it being built.
+fn place() -> Place {
+    static BUILT: Once = Once::new();
+    let place = Place::new();
+    BUILT.call_once(|| drop(place.faasm("build").assert().success()));
+    place
+}
 
 fn stdout(assert: &OutputAssert) -> &[u8] {
     &assert.get_output().stdout
@@ -29,7 +38,7 @@ fn json(assert: &OutputAssert) -> Vec<Value> {
 
 #[test]
 fn hello() {
-    let place = Place::new();
+    let place = place();
     place.file(
         "hello.py",
         "import sys\ndef faasm_main():\n    print(sys.version.split()[0])\n    return 'Hello'\n",
@@ -39,7 +48,7 @@ fn hello() {
 
 #[test]
 fn every_way_of_input() {
-    let place = Place::new();
+    let place = place();
     let all_bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     place.file("echo.py", ECHO);
     for input in [&b""[..], b"text", b"\0", &all_bytes] {
@@ -55,7 +64,7 @@ fn every_way_of_input() {
 
 #[test]
 fn what_a_function_prints() {
-    let place = Place::new();
+    let place = place();
     place.file(
         "f.py",
         "import sys\ndef faasm_main():\n    print('out')\n    print('err', file=sys.stderr)\n    return b'result'\n",
@@ -65,7 +74,7 @@ fn what_a_function_prints() {
 
 #[test]
 fn another_entry_point() {
-    let place = Place::new();
+    let place = place();
     place.file("f.py", "def one(): return '1'\ndef two(): return '2'\n");
     place.faasm("run f.py --entry two").assert().success().stdout_eq("2");
     place.faasm("run f.py").assert().code(3).stdout_eq("").stderr_eq(str![[r#"
@@ -78,7 +87,7 @@ hint: define `faasm_main`, or name another function as entry point
 
 #[test]
 fn statuses_become_exit_codes() {
-    let place = Place::new();
+    let place = place();
     for (body, code) in [
         ("return 0", 0),
         ("return 7", 7),
@@ -94,7 +103,7 @@ fn statuses_become_exit_codes() {
 
 #[test]
 fn an_exception() {
-    let place = Place::new();
+    let place = place();
     place.file(
         "f.py",
         "def faasm_main():\n    print('before')\n    inner()\n\ndef inner():\n    return 1 / 0\n",
@@ -114,7 +123,7 @@ ZeroDivisionError: division by zero
 
 #[test]
 fn an_exception_while_importing() {
-    let place = Place::new();
+    let place = place();
     place.file("f.py", "import no_such_module\n");
     place.faasm("run f.py").assert().code(1).stdout_eq("").stderr_eq(str![[r#"
 Traceback (most recent call last):
@@ -127,15 +136,9 @@ ModuleNotFoundError: No module named 'no_such_module'
 
 #[test]
 fn a_syntax_error() {
-    let place = Place::new();
+    let place = place();
     place.file("f.py", "def faasm_main(:\n");
     place.faasm("run f.py").assert().code(3).stdout_eq("").stderr_eq(str![[r#"
-             image link: waiting for another build of it
-             image code: waiting for another build of it
-    Building image base
-             byte-compile: byte-compiling
-             image base: starting the interpreter
-       Built image base in 886.63ms
   File "f.py", line 1
     def faasm_main(:
                    ^
@@ -146,7 +149,7 @@ SyntaxError: invalid syntax
 
 #[test]
 fn no_result() {
-    let place = Place::new();
+    let place = place();
     place.file("f.py", "def faasm_main(): return 1.5\n");
     place.faasm("run f.py").assert().code(1).stdout_eq("").stderr_eq(str![[r#"
 error: the entry point returned 'float'; it may return None, an int status, bytes or str
@@ -158,7 +161,7 @@ hint: return None, an int as status, or the output as bytes or str
 
 #[test]
 fn an_infinite_loop() {
-    let place = Place::new();
+    let place = place();
     place.file("f.py", "def faasm_main():\n    while True: pass\n");
     place.faasm("run f.py --timeout 200ms").assert().code(4).stdout_eq("").stderr_eq(str![[r#"
 error: the time limit of 0.2 s was reached
@@ -177,7 +180,7 @@ hint: raise the limit with --timeout if the function needs longer
 
 #[test]
 fn unbounded_memory() {
-    let place = Place::new();
+    let place = place();
     place.file("f.py", "def faasm_main():\n    x = []\n    while True: x.append(bytes(1 << 20))\n");
     let assert = place.faasm("run f.py --memory 128MiB").assert().code(4).stdout_eq("");
     let text = stderr(&assert);
@@ -187,7 +190,7 @@ fn unbounded_memory() {
 
 #[test]
 fn a_flood_of_output() {
-    let place = Place::new();
+    let place = place();
     for body in ["while True: print('x' * 1000)", "return b'x' * (2 << 20)"] {
         place.file("f.py", format!("def faasm_main():\n    {body}\n"));
         let assert = place.faasm("run f.py --output 1MiB").assert().code(4);
@@ -199,7 +202,7 @@ fn a_flood_of_output() {
 
 #[test]
 fn results_as_json() {
-    let place = Place::new();
+    let place = place();
     place.file("f.py", "def faasm_main(data):\n    print('out')\n    return data\n");
     let returned = &json(&place.faasm("run f.py --message-format json --data x").assert().success())[0];
     assert_eq!(returned["reason"], "call-returned");
@@ -224,7 +227,7 @@ fn results_as_json() {
 
 #[test]
 fn from_upload_to_invoke() {
-    let place = Place::new();
+    let place = place();
     place.file("echo.py", ECHO);
     place.faasm("upload python echo").assert().success().stdout_eq("").stderr_eq(str![[r#"
     Uploaded python/echo (34 B)
@@ -261,7 +264,7 @@ error: python/echo was not uploaded, because it cannot be loaded
 
 #[test]
 fn the_runtime_is_uploaded_as_py_func() {
-    let place = Place::new();
+    let place = place();
     let uploaded = json(&place.faasm("upload python py_func --message-format json").assert().success());
     assert_eq!(
         (&uploaded[0]["reason"], &uploaded[0]["python"]),
@@ -310,7 +313,7 @@ fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
 
 #[test]
 fn the_interpreter() {
-    let place = Place::new();
+    let place = place();
     place.faasm("python -c print(6*7)").assert().success().stdout_eq("42\n").stderr_eq("");
     place.faasm("python -- -c raise(SystemExit(3))").assert().code(3).stdout_eq("").stderr_eq("");
     place
@@ -326,7 +329,7 @@ fn the_interpreter() {
 
 #[test]
 fn what_the_interpreter_may_change() {
-    let place = Place::new();
+    let place = place();
     fs::create_dir(place.path().join("granted")).unwrap();
     place.file("try.py", "import sys\ntry:\n    open(sys.argv[1], 'x').write('new')\nexcept OSError as e: print(type(e).__name__)\n");
     let granted = "python --dir granted --dir granted:/data";
@@ -356,7 +359,7 @@ fn what_the_interpreter_may_change() {
 
 #[test]
 fn variables_of_the_interpreter() {
-    let place = Place::new();
+    let place = place();
     let program =
         "import os; print(os.environ.get('GIVEN'), os.environ.get('PASSED'), os.environ.get('HOME'))";
     let command = place.faasm("python --env GIVEN=a=b --env PASSED -c").arg(program).env("PASSED", "on");
@@ -372,7 +375,7 @@ hint: give it a value: --env NO_SUCH_VARIABLE=VALUE
 
 #[test]
 fn the_default_image() {
-    let place = Place::new();
+    let place = place();
     let assert = place.faasm("build --quiet").assert().success().stderr_eq("");
     let directory = std::str::from_utf8(stdout(&assert)).unwrap().trim_end().to_owned();
     let built = json(&place.faasm("build --quiet --message-format json").assert().success());
@@ -393,7 +396,7 @@ fn the_default_image() {
 
 #[test]
 fn code_for_another_processor() {
-    let place = Place::new();
+    let place = place();
     let generated = json(
         &place
             .faasm("codegen --target aarch64-unknown-linux-gnu --out code --message-format json")
@@ -409,7 +412,7 @@ fn code_for_another_processor() {
 
 #[test]
 fn a_truncated_image() {
-    let place = Place::new();
+    let place = place();
     let assert = place.faasm("build --quiet").assert().success();
     let copy = place.path().join("copy");
     copy_tree(std::str::from_utf8(stdout(&assert)).unwrap().trim_end().as_ref(), &copy);

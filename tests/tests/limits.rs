@@ -14,7 +14,8 @@ struct Witness {
 
 impl Witness {
     fn new(runtime: Runtime) -> Self {
-        let function = load(&runtime, "import json\ndef faasm_main(data): return json.dumps(data.decode())\n");
+        let function =
+            load(&runtime, "import json\ndef faasm_main(data): return json.dumps(data.decode())\n");
         Self { runtime, function }
     }
 
@@ -27,8 +28,7 @@ impl Witness {
 #[test]
 fn sources_that_do_not_compile() {
     let runtime = runtime();
-    let deep = format!("x = {}1{}", "(".repeat(5000), ")".repeat(5000));
-    let cases: [(&[u8], &[&str]); 9] = [
+    let cases: [(&[u8], &[&str]); 8] = [
         (b"def faasm_main(:\n    pass\n", &["f.py\", line 1", "^", "SyntaxError"]),
         (b"\n\nx = (\n", &["line 3", "'(' was never closed"]),
         (b"if x:\npass\n", &["line 2", "IndentationError"]),
@@ -37,7 +37,6 @@ fn sources_that_do_not_compile() {
         (b"x = 'a\0b'\n", &["null bytes"]),
         (b"x = '\xff'\n", &["f.py", "utf-8"]),
         (b"# coding: nonsense\n", &["unknown encoding"]),
-        (deep.as_bytes(), &["too many nested parentheses"]),
     ];
     for (source, expected) in cases {
         match runtime.function("python", "f").source(source).load() {
@@ -50,6 +49,36 @@ fn sources_that_do_not_compile() {
         }
     }
     assert_eq!(run(&runtime, "def faasm_main(): return 'still here'"), "still here");
+}
+
+#[test]
+fn sources_too_deep_to_compile() {
+    let runtime = runtime();
+    for source in [
+        format!("x = {}1{}\n", "(".repeat(5000), ")".repeat(5000)),
+        format!("x = {}1{}\n", "[".repeat(150), "]".repeat(150)),
+        format!("x = {}1\n", "-".repeat(100_000)),
+        format!("x = a{}\n", ".a".repeat(100_000)),
+        format!("x = {}1\n", "1+".repeat(100_000)),
+    ] {
+        let failure = load_failure(&runtime, &source);
+        let text = failure.to_string();
+        assert!(
+            matches!(
+                failure.error,
+                CallError::Syntax { .. } | CallError::Exception { .. } | CallError::StackLimit
+            ),
+            "{text}"
+        );
+        // The user's mistake, in the user's words: no frame of this project, and nothing about a traceback that failed.
+        for part in ["_guest.py", "could not be made"] {
+            assert!(
+                !text.contains(part) && failure.stderr.is_empty(),
+                "{text}\n{}",
+                String::from_utf8_lossy(&failure.stderr)
+            );
+        }
+    }
 }
 
 #[test]
@@ -67,7 +96,10 @@ fn modules_that_cannot_be_imported() {
         let failure = load_failure(&runtime, source);
         assert!(traceback(&failure).contains(expected), "{source}: {failure}");
         let line = source.lines().count();
-        assert!(traceback(&failure).contains(&format!("File \"f.py\", line {line}, in <module>")), "{failure}");
+        assert!(
+            traceback(&failure).contains(&format!("File \"f.py\", line {line}, in <module>")),
+            "{failure}"
+        );
     }
     assert_eq!(load_failure(&runtime, "print('before')\n1 / 0\n").stdout, b"before\n");
 }
@@ -76,7 +108,11 @@ fn modules_that_cannot_be_imported() {
 fn entries_that_are_missing() {
     let runtime = runtime();
     let cases = [
-        ("def other(): pass\ndef _hidden(): pass\nclass C: pass\n", None, "f.py has no function 'faasm_main'; it has other"),
+        (
+            "def other(): pass\ndef _hidden(): pass\nclass C: pass\n",
+            None,
+            "f.py has no function 'faasm_main'; it has other",
+        ),
         ("", None, "f.py has no function 'faasm_main', and no other"),
         ("faasm_main = 5\n", None, "no function 'faasm_main'"),
         ("def faasm_main(): pass\n", Some("nope"), "f.py has no function 'nope'; it has faasm_main"),
@@ -94,7 +130,8 @@ fn entries_that_are_missing() {
         assert!(failure.error.hint().unwrap().contains("faasm_main"));
     }
     // The name of an entry is input, too: a long one is no fault of the sandbox.
-    let long = load(&runtime, "def faasm_main(): pass\n").call("").entry("x".repeat(1 << 20)).wait().unwrap_err();
+    let long =
+        load(&runtime, "def faasm_main(): pass\n").call("").entry("x".repeat(1 << 20)).wait().unwrap_err();
     assert!(matches!(long.error, CallError::Entry { .. }), "{long}");
 }
 
@@ -109,7 +146,7 @@ fn loops_without_end() {
         "import itertools; sum(itertools.repeat(1))",
         "import itertools, collections; collections.deque(itertools.count(), maxlen=0)",
         "pow(3, 10**8)",
-        "'%d' % (1 << 10**9)",
+        "import sys; sys.set_int_max_str_digits(0); str(1 << 5 * 10**7)",
         "import re; re.match(r'(a+)+$', 'a' * 60 + 'b')",
         "import re; re.match(r'(\\w|\\d|_)*!', '0' * 50)",
         "sorted(range(10**7), key=lambda x: [x for x in range(100)])",
@@ -153,7 +190,10 @@ fn loops_without_end() {
 #[test]
 fn a_loop_while_loading() {
     let witness = Witness::new(limits().timeout(Duration::from_millis(300)).build().unwrap());
-    for source in ["print('before', flush=True)\nwhile True: pass\n", "print('before', flush=True)\nimport time\ntime.sleep(1000)\n"] {
+    for source in [
+        "print('before', flush=True)\nwhile True: pass\n",
+        "print('before', flush=True)\nimport time\ntime.sleep(1000)\n",
+    ] {
         let failure = load_failure(&witness.runtime, source);
         assert!(matches!(failure.error, CallError::TimeLimit { .. }), "{failure}");
         assert_eq!(failure.stdout, b"before\n");
@@ -164,7 +204,9 @@ fn a_loop_while_loading() {
 #[test]
 fn a_limit_of_nothing() {
     let witness = Witness::new(runtime());
-    let failure = witness.function.call("x").timeout(Duration::ZERO).wait().unwrap_err();
+    // A short call may be done before anyone looks at the clock, a long one may not.
+    let busy = load(&witness.runtime, "def faasm_main():\n    while True: pass\n");
+    let failure = busy.call("").timeout(Duration::ZERO).wait().unwrap_err();
     assert_eq!(failure.error, CallError::TimeLimit { limit: Duration::ZERO });
     // As good as none, and no overflow.
     let output = witness.function.call("x").timeout(Duration::MAX).wait().unwrap();
@@ -184,7 +226,7 @@ fn memory_without_end() {
         "x = []\n    while True: x.append('a' * 100000)",
         "x = []\n    while True: x.append(None)",
         "x = b'a'\n    while True: x += x",
-        "x = {}\n    while True: x[len(x)] = x",
+        "x = {}\n    while True: x[len(x)] = None",
         "x = {0}\n    while True: x.add(len(x))",
         "x = ''\n    while True: x += 'some text'",
         "bytearray(10**9)",
@@ -224,7 +266,13 @@ fn memory_without_end_while_loading() {
 }
 
 #[test]
-fn a_memory_error_that_is_caught_costs_nothing() {
+fn a_container_of_itself_that_grows_without_end() {
+    let failure = run_failure(&runtime(), "def faasm_main():\n    x = {}\n    while True: x[len(x)] = x\n");
+    assert!(matches!(failure.error, CallError::MemoryLimit { .. }), "{failure}");
+}
+
+#[test]
+fn a_memory_error_can_be_caught() {
     let source = r#"
 import json
 def faasm_main():
@@ -239,10 +287,40 @@ def faasm_main():
     try:
         while True: x.append(bytes(1 << 16))
     except MemoryError:
+        reached = len(x)
         x.clear()
-    return json.dumps({"caught": count, "usable": len(bytearray(50 << 20)) >> 20})
+    for _ in range(reached - 1): x.append(bytes(1 << 16))
+    return json.dumps({"caught": count})
 "#;
-    assert_eq!(run(&runtime(), source), r#"{"caught": 9, "usable": 50}"#);
+    assert_eq!(run(&runtime(), source), r#"{"caught": 9}"#);
+}
+
+#[test]
+fn all_memory_up_to_the_limit_can_be_had() {
+    // Of 128 MiB the image takes some twelve.
+    let runtime = runtime();
+    for (body, expected) in [
+        ("return str(len(bytearray(100 << 20)))", 100 << 20),
+        ("x = [bytes(1 << 16) for _ in range(1500)]; return str(len(x))", 1500),
+    ] {
+        assert_eq!(
+            run(&runtime, &format!("def faasm_main():\n    {body}\n")),
+            expected.to_string(),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn memory_that_was_freed_can_be_had_in_other_sizes() {
+    let source = r#"
+def faasm_main():
+    for size in (1 << 10, 1 << 16, 1 << 20, 1 << 14):
+        x = [bytes(size) for _ in range((60 << 20) // size)]
+        del x
+    return str(len(bytearray(60 << 20)) >> 20)
+"#;
+    assert_eq!(run(&runtime(), source), "60");
 }
 
 #[test]
@@ -277,7 +355,7 @@ fn floods_of_output() {
         "while True: print('a' * 1000)",
         "while True: print('a' * 1000, file=__import__('sys').stderr)",
         "while True: print('a')",
-        "print('a' * (100 << 20))",
+        "print('a' * (20 << 20))",
         "__import__('os').write(1, b'a' * (2 << 20))",
         "while True: __import__('os').write(2, b'a' * 5000)",
         "import faasm; faasm.output(b'a' * ((1 << 20) + 1))",
@@ -345,14 +423,14 @@ fn recursion_without_end() {
         "import operator, functools\n    f = int\n    for _ in range(10**5): f = functools.partial(map, f)\n    repr(f)",
         "import itertools\n    x = []\n    for _ in range(10**5): x = itertools.chain(x)\n    next(x)",
         "x = iter(())\n    for _ in range(10**5): x = map(int, x)\n    next(x)",
-        "x = int\n    for _ in range(10**5): x = x | str | list[x]\n    hash(x)",
         "import xml.etree.ElementTree as E; E.tostring(E.fromstring('<a>' * 10**5 + '</a>' * 10**5))",
         "class A: pass\n    x = None\n    for _ in range(10**6):\n        y = A(); y.x = x; x = y\n    del x, y",
         "def g(n):\n        yield from g(n + 1)\n    next(g(0))",
         "import sys\n    def f(): sys.settrace(lambda *a: f())\n    f()\n    f()",
     ];
     for body in preludes {
-        let function = load(&witness.runtime, &format!("def faasm_main():\n    {body}\n    return 'survived'\n"));
+        let function =
+            load(&witness.runtime, &format!("def faasm_main():\n    {body}\n    return 'survived'\n"));
         match function.call("").wait() {
             // Deep data alone is no recursion, and some of these are not as recursive as they look.
             Ok(output) => assert_eq!(output.output, b"survived", "{body}"),
@@ -362,9 +440,19 @@ fn recursion_without_end() {
                     CallError::StackLimit | CallError::MemoryLimit { .. } => true,
                     CallError::Exception { .. } => {
                         // `SystemError` is how marshal words it, `ValueError` is its and the iterator's.
-                        ["RecursionError", "MemoryError", "SyntaxError", "ValueError", "StopIteration", "IndexError", "EOFError", "JSONDecodeError", "OverflowError"]
-                            .iter()
-                            .any(|name| text.contains(name))
+                        [
+                            "RecursionError",
+                            "MemoryError",
+                            "SyntaxError",
+                            "ValueError",
+                            "StopIteration",
+                            "IndexError",
+                            "EOFError",
+                            "JSONDecodeError",
+                            "OverflowError",
+                        ]
+                        .iter()
+                        .any(|name| text.contains(name))
                     }
                     _ => false,
                 };
@@ -381,7 +469,8 @@ fn recursion_without_end() {
 
 #[test]
 fn recursion_that_is_allowed() {
-    let source = "import sys\ndef faasm_main():\n    def f(n): return n and 1 + f(n - 1)\n    return str(f(900))\n";
+    let source =
+        "import sys\ndef faasm_main():\n    def f(n): return n and 1 + f(n - 1)\n    return str(f(900))\n";
     assert_eq!(run(&runtime(), source), "900");
 }
 
@@ -421,7 +510,8 @@ fn ways_to_end_the_process() {
         "exec((lambda: 0).__code__.replace(co_consts=()))",
     ];
     for body in bodies {
-        let function = load(&witness.runtime, &format!("def faasm_main():\n    {body}\n    return 'returned'\n"));
+        let function =
+            load(&witness.runtime, &format!("def faasm_main():\n    {body}\n    return 'returned'\n"));
         match function.call("").timeout(Duration::from_secs(10)).wait() {
             Ok(output) => assert!([&b"returned"[..], b""].contains(&&*output.output), "{body}: {output:?}"),
             Err(failure) => assert!(!failure.to_string().is_empty(), "{body}"),
@@ -447,7 +537,8 @@ fn exits_past_the_interpreter_are_reported() {
 #[test]
 fn names_that_cannot_be_used() {
     let runtime = runtime();
-    for (user, name) in [("", "f"), ("python", ""), ("../x", "f"), ("python", "a/b"), (".x", "f"), ("ü", "f")] {
+    for (user, name) in [("", "f"), ("python", ""), ("../x", "f"), ("python", "a/b"), (".x", "f"), ("ü", "f")]
+    {
         let error = runtime.function(user, name).source("").load().err().unwrap();
         assert!(matches!(error, Error::Name { .. }), "{user}/{name}: {error}");
     }

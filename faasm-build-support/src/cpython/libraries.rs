@@ -37,7 +37,10 @@ impl Libraries {
             .iter()
             .flat_map(|library| {
                 let link = format!("-L{} -l{}", self.directory.join("lib").display(), library.archive);
-                [(format!("{}_CFLAGS", library.variable), flags.clone()), (format!("{}_LIBS", library.variable), link)]
+                [
+                    (format!("{}_CFLAGS", library.variable), flags.clone()),
+                    (format!("{}_LIBS", library.variable), link),
+                ]
             })
             .collect()
     }
@@ -82,7 +85,15 @@ const LIBRARIES: [Library; 4] = [
         variable: "BZIP2",
         sources: &[(
             "bzip2-1.0.8",
-            &["blocksort.c", "huffman.c", "crctable.c", "randtable.c", "compress.c", "decompress.c", "bzlib.c"],
+            &[
+                "blocksort.c",
+                "huffman.c",
+                "crctable.c",
+                "randtable.c",
+                "compress.c",
+                "decompress.c",
+                "bzlib.c",
+            ],
         )],
         excluded: &[],
         include: &[],
@@ -193,12 +204,24 @@ fn sources(cx: &Context) -> Result<Vec<(String, PathBuf)>> {
         .manifest_path(package.path().join("Cargo.toml"))
         .other_options(options)
         .exec()
-        .map_err(|error| Error::Lookup { what: "the sources of zlib, bzip2, xz and SQLite".to_owned(), reason: error.to_string() })?;
-    let directory = |package: &cargo_metadata::Package| package.manifest_path.parent().map(|it| it.as_std_path().to_path_buf());
+        .map_err(|error| Error::Lookup {
+            what: "the sources of zlib, bzip2, xz and SQLite".to_owned(),
+            reason: error.to_string(),
+        })?;
+    let directory = |package: &cargo_metadata::Package| {
+        package.manifest_path.parent().map(|it| it.as_std_path().to_path_buf())
+    };
     Ok(metadata.packages.iter().filter_map(|it| Some((it.name.to_string(), directory(it)?))).collect())
 }
 
-fn install(cx: &Context, log: &Path, toolchain: &Toolchain, library: &Library, source: &Path, directory: &Path) -> Result<()> {
+fn install(
+    cx: &Context,
+    log: &Path,
+    toolchain: &Toolchain,
+    library: &Library,
+    source: &Path,
+    directory: &Path,
+) -> Result<()> {
     let mut files = Vec::new();
     for (below, names) in library.sources {
         let below = source.join(below);

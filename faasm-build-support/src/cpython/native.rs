@@ -38,7 +38,10 @@ impl Native {
 pub fn native(cx: &Context) -> Result<Native> {
     let toolchain = toolchain::native(cx)?;
     let (source, source_key) = super::source(cx)?;
-    let key = Key::new().value("recipe", RECIPE).value("source", source_key.hex()).value("toolchain", toolchain.identity());
+    let key = Key::new()
+        .value("recipe", RECIPE)
+        .value("source", source_key.hex())
+        .value("toolchain", toolchain.identity());
     let directory = cx.entry("cpython", &format!("{VERSION}-native"), &key, |directory| {
         const STEP: &str = "cpython native";
         let log = command::new_log(cx, STEP)?;
@@ -62,7 +65,10 @@ pub fn native(cx: &Context) -> Result<Native> {
         cx.message(STEP, "compiling");
         let make = |arguments: &[&str]| {
             let mut make = Command::new(hosttools::make(cx)?);
-            make.current_dir(&build).env("PYTHONDONTWRITEBYTECODE", "1").env("SOURCE_DATE_EPOCH", super::RELEASED).args(arguments);
+            make.current_dir(&build)
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .env("SOURCE_DATE_EPOCH", super::RELEASED)
+                .args(arguments);
             command::configure_make(cx, &mut make);
             command::run(STEP, &log, &mut make)
         };
@@ -79,7 +85,11 @@ pub fn native(cx: &Context) -> Result<Native> {
 fn install(source: &Path, build: &Path, directory: &Path) -> Result<()> {
     fs_util::copy_tree(&build.join("install/usr/local"), directory)?;
     let library = directory.join(format!("lib/python{SHORT_VERSION}"));
-    fs_util::copy_tree_except(&source.join("Lib"), &library, &["__pycache__", "idlelib", "test", "turtledemo"])?;
+    fs_util::copy_tree_except(
+        &source.join("Lib"),
+        &library,
+        &["__pycache__", "idlelib", "test", "turtledemo"],
+    )?;
     // `make` leaves the configuration of the build beside the extension modules; the file names the place.
     let place = build.join("pybuilddir.txt");
     let place = fs::read_to_string(&place).map_err(Error::io("read", &place))?;

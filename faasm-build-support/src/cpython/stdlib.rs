@@ -42,7 +42,11 @@ pub fn stdlib(cx: &Context, native: &Native, wasm: &Wasm) -> Result<Stdlib> {
         std::fs::copy(&data, library.join(SYSCONFIG_DATA)).map_err(Error::io("copy", &data))?;
         byte_compile(cx, native, &directory.join("root"), &library)?;
         write_executable(&directory.join("root"))?;
-        fs_util::copy_tree_except(&wasm.source.join("Lib/test"), &directory.join("tests/test"), &["__pycache__"])
+        fs_util::copy_tree_except(
+            &wasm.source.join("Lib/test"),
+            &directory.join("tests/test"),
+            &["__pycache__"],
+        )
     })?;
     Ok(Stdlib { root: directory.join("root"), tests: directory.join("tests"), key })
 }

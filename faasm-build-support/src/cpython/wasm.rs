@@ -17,7 +17,8 @@ use crate::toolchain::{self, Toolchain};
 const RECIPE: &str = "2";
 
 /// Archives of the build tree, below `Modules`, that libpython refers to.
-const MODULE_ARCHIVES: [&str; 3] = ["_hacl/libHacl_Hash_SHA2.a", "expat/libexpat.a", "_decimal/libmpdec/libmpdec.a"];
+const MODULE_ARCHIVES: [&str; 3] =
+    ["_hacl/libHacl_Hash_SHA2.a", "expat/libexpat.a", "_decimal/libmpdec/libmpdec.a"];
 
 /// Answers for `configure` on top of CPython's own `config.site` for WASI.
 const CONFIG_SITE: &str = "
@@ -82,7 +83,10 @@ pub fn wasm(cx: &Context, toolchain: &Toolchain) -> Result<Wasm> {
         configure(STEP, &log, &source, &build, toolchain, &libraries, &native.python())?;
         cx.message(STEP, "compiling");
         let mut make = Command::new(hosttools::make(cx)?);
-        make.current_dir(&build).env("PYTHONDONTWRITEBYTECODE", "1").env("SOURCE_DATE_EPOCH", super::RELEASED).arg("all");
+        make.current_dir(&build)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("SOURCE_DATE_EPOCH", super::RELEASED)
+            .arg("all");
         command::configure_make(cx, &mut make);
         command::run(STEP, &log, &mut make)?;
         install(&source, &build, directory)?;

@@ -24,12 +24,14 @@ struct Host {
 pub(super) fn initialise(directory: &Path, preload: &[String]) -> Result<()> {
     let code = Code::load(&directory.join(CODE)).map_err(image_error("load the machine code"))?;
     let program = Program::new(&code, link).map_err(image_error("link the guest"))?;
-    let boot = MemoryImage::from_file(&directory.join(BOOT)).map_err(image_error("map the initial memory"))?;
+    let boot =
+        MemoryImage::from_file(&directory.join(BOOT)).map_err(image_error("map the initial memory"))?;
 
     let mut wasi = WasiCtxBuilder::new();
     // What the interpreter says when it cannot start is for whoever reads the build's output.
     wasi.allow_blocking_current_thread(true).inherit_stderr();
-    wasi.preopened_dir(directory.join("root"), "/", FsPerms::ReadOnly).map_err(image_error_from("open the runtime root"))?;
+    wasi.preopened_dir(directory.join("root"), "/", FsPerms::ReadOnly)
+        .map_err(image_error_from("open the runtime root"))?;
     let host = Host { wasi: wasi.build_p1(), preload: preload.join("\n").into_bytes(), failure: None };
     let limits = Limits { memory: MEMORY_LIMIT, deadline: None };
     let mut guest = program.instantiate(&boot, limits, host).map_err(image_error("start the guest"))?;
@@ -50,25 +52,37 @@ pub(super) fn initialise(directory: &Path, preload: &[String]) -> Result<()> {
 /// The imports that an initialiser uses. The others end it.
 fn link(linker: &mut Linker<Host>) -> faasm_image::host::Result<()> {
     p1::add_to_linker_sync(linker, |host: &mut Host| &mut host.wasi)?;
-    linker.func_wrap("faasm", "input", |mut caller: Caller<'_, Host>, buffer: u32, capacity: u32, offset: u32| {
-        let preload = caller.data().preload.clone();
-        let rest = preload.get(offset as usize..).unwrap_or_default();
-        let count = rest.len().min(capacity as usize);
-        slice(&mut caller, buffer, count)?.copy_from_slice(&rest[..count]);
-        faasm_image::host::Result::Ok(preload.len() as u32)
-    })?;
-    linker.func_wrap("faasm", "fail", |mut caller: Caller<'_, Host>, _kind: u32, text: u32, length: u32| {
-        let text = String::from_utf8_lossy(slice(&mut caller, text, length as usize)?).into_owned();
-        caller.data_mut().failure = Some(text);
-        faasm_image::host::Result::Ok(())
-    })?;
+    linker.func_wrap(
+        "faasm",
+        "input",
+        |mut caller: Caller<'_, Host>, buffer: u32, capacity: u32, offset: u32| {
+            let preload = caller.data().preload.clone();
+            let rest = preload.get(offset as usize..).unwrap_or_default();
+            let count = rest.len().min(capacity as usize);
+            slice(&mut caller, buffer, count)?.copy_from_slice(&rest[..count]);
+            faasm_image::host::Result::Ok(preload.len() as u32)
+        },
+    )?;
+    linker.func_wrap(
+        "faasm",
+        "fail",
+        |mut caller: Caller<'_, Host>, _kind: u32, text: u32, length: u32| {
+            let text = String::from_utf8_lossy(slice(&mut caller, text, length as usize)?).into_owned();
+            caller.data_mut().failure = Some(text);
+            faasm_image::host::Result::Ok(())
+        },
+    )?;
     linker.func_wrap("faasm", "output", |_: u32, _: u32| -> faasm_image::host::Result<()> {
         Err(faasm_image::host::format_err!("there is no output while the interpreter is initialised"))
     })?;
     Ok(())
 }
 
-fn slice<'a>(caller: &'a mut Caller<'_, Host>, pointer: u32, length: usize) -> faasm_image::host::Result<&'a mut [u8]> {
+fn slice<'a>(
+    caller: &'a mut Caller<'_, Host>,
+    pointer: u32,
+    length: usize,
+) -> faasm_image::host::Result<&'a mut [u8]> {
     let memory = caller.get_export("memory").and_then(Extern::into_memory);
     memory
         .and_then(|memory| memory.data_mut(caller).get_mut(pointer as usize..)?.get_mut(..length))

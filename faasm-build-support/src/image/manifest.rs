@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn settings() {
-        let preload = |names: &[&str]| Settings { preload: names.iter().map(|&name| name.to_owned()).collect() };
+        let preload =
+            |names: &[&str]| Settings { preload: names.iter().map(|&name| name.to_owned()).collect() };
         for (text, expected) in [
             ("", preload(&[])),
             ("[package]\nname = 'x'", preload(&[])),

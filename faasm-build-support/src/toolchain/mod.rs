@@ -100,14 +100,18 @@ pub(crate) fn compile(
     let object = |index: usize| out.join(format!("{index}.o"));
     let next = AtomicUsize::new(0);
     let work = || {
-        while let Some((index, file)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|it| Some((it, files.get(it)?))) {
+        while let Some((index, file)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|it| Some((it, files.get(it)?)))
+        {
             command::run(step, log, compiler.to_command().arg("-c").arg(file).arg("-o").arg(object(index)))?;
         }
         Ok(())
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..cx.jobs.min(files.len())).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
     Ok((0..files.len()).map(object).collect())
 }
@@ -145,7 +149,12 @@ pub(crate) fn native_triple() -> Result<String> {
 
 /// Adds the variables of the user that change what the `cc` crate does for `target` to a key.
 pub fn cc_variables(mut key: Key, target: &str) -> Key {
-    for name in ["CFLAGS".to_owned(), "TARGET_CFLAGS".to_owned(), format!("CFLAGS_{target}"), format!("CFLAGS_{}", target.replace('-', "_"))] {
+    for name in [
+        "CFLAGS".to_owned(),
+        "TARGET_CFLAGS".to_owned(),
+        format!("CFLAGS_{target}"),
+        format!("CFLAGS_{}", target.replace('-', "_")),
+    ] {
         if let Ok(value) = env::var(&name) {
             key = key.value(&name, value);
         }
@@ -175,7 +184,8 @@ fn quote(word: &str) -> String {
 
 fn make_executable(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).map_err(Error::io("make executable", path))
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+        .map_err(Error::io("make executable", path))
 }
 
 fn symlink(target: &Path, link: &Path) -> Result<()> {
@@ -190,8 +200,12 @@ mod tests {
     fn wrappers_pass_every_word_on() {
         let directory = tempfile::tempdir().unwrap();
         let wrapper = directory.path().join("it's a wrapper");
-        write_wrapper(&wrapper, &[("SOME_PATH", Path::new("/a b"))], &["sh", "-c", "printf '%s|' \"$SOME_PATH\" \"$@\"", "sh"])
-            .unwrap();
+        write_wrapper(
+            &wrapper,
+            &[("SOME_PATH", Path::new("/a b"))],
+            &["sh", "-c", "printf '%s|' \"$SOME_PATH\" \"$@\"", "sh"],
+        )
+        .unwrap();
         let output = std::process::Command::new(&wrapper).args(["x y", "", "$z"]).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), "/a b|x y||$z|");
     }

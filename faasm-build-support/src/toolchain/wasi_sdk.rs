@@ -11,14 +11,19 @@ pub(super) const VARIABLE: &str = "WASI_SDK_PATH";
 
 const RECIPE: &str = "1";
 
-const PROGRAMS: [(&str, &str); 4] = [("cc", "clang"), ("c++", "clang++"), ("ar", "llvm-ar"), ("ranlib", "llvm-ranlib")];
+const PROGRAMS: [(&str, &str); 4] =
+    [("cc", "clang"), ("c++", "clang++"), ("ar", "llvm-ar"), ("ranlib", "llvm-ranlib")];
 
 pub(super) fn toolchain(cx: &Context, sdk: &Path) -> Result<Toolchain> {
     let sysroot = sdk.join("share/wasi-sysroot");
     for needed in PROGRAMS.iter().map(|(_, program)| sdk.join("bin").join(program)).chain([sysroot.clone()]) {
         if !needed.exists() {
             let value = sdk.display().to_string();
-            return Err(Error::Variable { name: VARIABLE, value, reason: "it must be the directory of a WASI SDK, with bin/clang and share/wasi-sysroot" });
+            return Err(Error::Variable {
+                name: VARIABLE,
+                value,
+                reason: "it must be the directory of a WASI SDK, with bin/clang and share/wasi-sysroot",
+            });
         }
     }
     let mut identity = Key::new().value("recipe", RECIPE).file("clang", &sdk.join("bin/clang"))?;

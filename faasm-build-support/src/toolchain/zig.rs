@@ -81,7 +81,10 @@ pub(super) fn wasi(cx: &Context) -> Result<Toolchain> {
 fn make_sysroot(cx: &Context, zig: &Zig, directory: &Path) -> Result<()> {
     const STEP: &str = "toolchain wasi";
     let log = command::new_log(cx, STEP)?;
-    let (libraries, include) = (directory.join("sysroot/lib").join(WASI_TARGET), directory.join("sysroot/include").join(WASI_TARGET));
+    let (libraries, include) = (
+        directory.join("sysroot/lib").join(WASI_TARGET),
+        directory.join("sysroot/include").join(WASI_TARGET),
+    );
     let builtins = directory.join("lib/wasm32-unknown-wasip1");
     let work = directory.join("work");
     for path in [&libraries, &include, &builtins, &work] {
@@ -118,18 +121,36 @@ fn make_sysroot(cx: &Context, zig: &Zig, directory: &Path) -> Result<()> {
     }
     copy(find("libcompiler_rt.a")?, &builtins.join("libclang_rt.builtins.a"))?;
 
-    let run = |command: &mut Command| command::run(STEP, &log, command.current_dir(&work).env("ZIG_GLOBAL_CACHE_DIR", work.join("cache")));
+    let run = |command: &mut Command| {
+        command::run(STEP, &log, command.current_dir(&work).env("ZIG_GLOBAL_CACHE_DIR", work.join("cache")))
+    };
     for archive in ["libc.a", "libzigc.a"] {
         copy(find(archive)?, &work.join(archive))?;
     }
     // zig's C library is in two archives. The reason why pthreads must go is in the documentation of `is_pthread`.
-    let listing = command::output(STEP, &log, Command::new(zig.program()).args(["ar", "t", "libc.a"]).current_dir(&work))?;
-    let pthreads = listing.lines().filter_map(|member| Path::new(member).file_name()?.to_str()).filter(|it| is_pthread(it));
+    let listing = command::output(
+        STEP,
+        &log,
+        Command::new(zig.program()).args(["ar", "t", "libc.a"]).current_dir(&work),
+    )?;
+    let pthreads = listing
+        .lines()
+        .filter_map(|member| Path::new(member).file_name()?.to_str())
+        .filter(|it| is_pthread(it));
     run(Command::new(zig.program()).args(["ar", "d", "libc.a"]).args(pthreads))?;
     let source = work.join("log2.c");
     fs::write(&source, LOG2).map_err(Error::io("write", &source))?;
     let target = format!("--target={WASI_TARGET}");
-    run(Command::new(zig.program()).args(["clang", "--no-default-config", &target, "-O3", "-c", "log2.c", "-o", "log2.o"]))?;
+    run(Command::new(zig.program()).args([
+        "clang",
+        "--no-default-config",
+        &target,
+        "-O3",
+        "-c",
+        "log2.c",
+        "-o",
+        "log2.o",
+    ]))?;
     run(Command::new(zig.program()).args(["ar", "rcs", "libc.a", "log2.o"]))?;
     let libc = libraries.join("libc.a");
     run(Command::new(zig.program()).args(["ar", "qLcs"]).arg(&libc).args(["libc.a", "libzigc.a"]))?;
@@ -166,8 +187,13 @@ fn write_wasi_wrappers(zig: &Zig, place: &Path, directory: &Path) -> Result<()> 
     ];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     write_wrapper(&bin.join("cc"), &[], &[&[program.as_str(), "clang"], flags.as_slice()].concat())?;
-    write_wrapper(&bin.join("c++"), &[], &[&[program.as_str(), "clang", "--driver-mode=g++"], flags.as_slice()].concat())?;
-    for (name, subcommand) in [("ar", "ar"), ("ranlib", "ranlib"), ("ld", "wasm-ld"), ("wasm-ld", "wasm-ld")] {
+    write_wrapper(
+        &bin.join("c++"),
+        &[],
+        &[&[program.as_str(), "clang", "--driver-mode=g++"], flags.as_slice()].concat(),
+    )?;
+    for (name, subcommand) in [("ar", "ar"), ("ranlib", "ranlib"), ("ld", "wasm-ld"), ("wasm-ld", "wasm-ld")]
+    {
         write_wrapper(&bin.join(name), &[], &[&program, subcommand])?;
     }
     Ok(())
@@ -186,7 +212,8 @@ pub(super) fn native(cx: &Context) -> Result<Toolchain> {
         let variables = [("ZIG_GLOBAL_CACHE_DIR", cache.as_path()), ("ZIG_LOCAL_CACHE_DIR", cache.as_path())];
         for (name, subcommand) in [("cc", "cc"), ("c++", "c++")] {
             // zig takes an unoptimised build for one that wants sanitizers, and __DATE__ for an error.
-            let flags = [&program, subcommand, "-target", &target, "-fno-sanitize=undefined", "-Wno-date-time"];
+            let flags =
+                [&program, subcommand, "-target", &target, "-fno-sanitize=undefined", "-Wno-date-time"];
             write_wrapper(&directory.join(name), &variables, &flags)?;
         }
         for name in ["ar", "ranlib"] {
@@ -204,7 +231,12 @@ fn native_target() -> Result<String> {
         "linux" if cfg!(target_env = "musl") => format!("{architecture}-linux-musl"),
         "linux" => format!("{architecture}-linux-gnu.2.28"),
         "macos" => format!("{architecture}-macos"),
-        other => return Err(Error::Platform { what: "a native toolchain", platform: format!("{architecture}-{other}") }),
+        other => {
+            return Err(Error::Platform {
+                what: "a native toolchain",
+                platform: format!("{architecture}-{other}"),
+            });
+        }
     })
 }
 
@@ -215,7 +247,12 @@ pub(super) fn build_triple() -> Result<String> {
         "linux" if cfg!(target_env = "musl") => format!("{architecture}-pc-linux-musl"),
         "linux" => format!("{architecture}-pc-linux-gnu"),
         "macos" => format!("{architecture}-apple-darwin"),
-        other => return Err(Error::Platform { what: "a native toolchain", platform: format!("{architecture}-{other}") }),
+        other => {
+            return Err(Error::Platform {
+                what: "a native toolchain",
+                platform: format!("{architecture}-{other}"),
+            });
+        }
     })
 }
 
@@ -248,6 +285,9 @@ mod tests {
     #[test]
     fn files_are_found_in_the_linkers_command_line() {
         let output = "warning: something.o\nwasm-ld --entry _start -o a.wasm /c/1/crt1-command.o /c/2/libc.a -lm x.rsp\nar rcs z.a\n";
-        assert_eq!(linked_files(output).collect::<Vec<_>>(), [Path::new("/c/1/crt1-command.o"), Path::new("/c/2/libc.a")]);
+        assert_eq!(
+            linked_files(output).collect::<Vec<_>>(),
+            [Path::new("/c/1/crt1-command.o"), Path::new("/c/2/libc.a")]
+        );
     }
 }

@@ -107,10 +107,8 @@ impl<T: 'static> Guest<T> {
             })?;
         // The engine measures a guest's stack from where it is entered and does not know how much the thread has
         // left; on the two megabytes most threads have, a deep recursion would end the process.
-        stacker::maybe_grow(GUEST_STACK + HOST_STACK, THREAD_STACK, || {
-            function.call(&mut self.store, params)
-        })
-        .map_err(|error| Fault::new(error, self.memory_limit_hit()))
+        stacker::maybe_grow(GUEST_STACK + HOST_STACK, THREAD_STACK, || function.call(&mut self.store, params))
+            .map_err(|error| Fault::new(error, self.memory_limit_hit()))
     }
 
     /// The bytes of the guest's memory at `address`.

@@ -46,9 +46,17 @@ struct Subscription {
     after: Duration,
 }
 
-pub(super) fn poll_oneoff(mut caller: Caller<'_, Host>, subscriptions: u32, events: u32, count: u32, stored: u32) -> Result<i32> {
+pub(super) fn poll_oneoff(
+    mut caller: Caller<'_, Host>,
+    subscriptions: u32,
+    events: u32,
+    count: u32,
+    stored: u32,
+) -> Result<i32> {
     let (memory, host) = memory(&mut caller)?;
-    let bytes = u32::try_from(SUBSCRIPTION)?.checked_mul(count).ok_or_else(|| format_err!("the guest waits for too much"))?;
+    let bytes = u32::try_from(SUBSCRIPTION)?
+        .checked_mul(count)
+        .ok_or_else(|| format_err!("the guest waits for too much"))?;
     let waiting: Vec<Subscription> =
         memory[range(memory.len(), subscriptions, bytes)?].chunks_exact(SUBSCRIPTION).map(read).collect();
     let Some(first) = waiting.iter().map(|it| it.after).min() else { return Ok(ERRNO_INVAL) };

@@ -44,7 +44,12 @@ pub(crate) struct OutputTooLarge;
 impl Host {
     /// A host that gives its guest `input` and the directory `root`, read-only, as `/`, and nothing else. A guest that sleeps is
     /// ended at `deadline`.
-    pub(crate) fn new(root: &Path, input: Vec<u8>, output_limit: usize, deadline: Option<Instant>) -> Result<Self> {
+    pub(crate) fn new(
+        root: &Path,
+        input: Vec<u8>,
+        output_limit: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Self> {
         // A pipe closes when it is full. With one byte of room beyond the limit, being full tells a flood from a close fit.
         let pipe = || MemoryOutputPipe::new(output_limit.saturating_add(1));
         let (stdout, stderr) = (pipe(), pipe());

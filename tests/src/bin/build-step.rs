@@ -43,7 +43,9 @@ fn run(arguments: &[&str]) -> Result<()> {
             }
         })?),
         ["unpack", archive] => {
-            cx.entry("test", "unpacked", &Key::new(), |directory| source::unpack(Path::new(archive), directory))?;
+            cx.entry("test", "unpacked", &Key::new(), |directory| {
+                source::unpack(Path::new(archive), directory)
+            })?;
         }
         ["image"] => {
             let built = Image::new(GuestSources::read(faasm_tests::py_func_package())?).build_in(&cx)?;
