@@ -50,9 +50,7 @@ pub(crate) fn replace_directory(directory: &Path, fill: impl FnOnce(&Path) -> Re
         .tempdir_in(parent)
         .map_err(Error::io("create a directory in", parent))?;
     match fs::rename(directory, old.path().join("directory")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(Error::io("replace", directory)(error));
-        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("replace", directory)(error)),
         _ => fs::rename(new.keep(), directory).map_err(Error::io("replace", directory)),
     }
 }

@@ -198,7 +198,7 @@ impl Sandbox {
             // Whatever a flood led to, the flood is what to report.
             _ if remains.flooded => CallError::OutputLimit { limit: self.output_limit },
             (_, Err(Fault::Deadline)) => CallError::TimeLimit { limit: self.time_limit },
-            (_, Err(Fault::Memory { .. })) => over_memory(String::new()),
+            (_, Err(Fault::Memory)) => over_memory(String::new()),
             (_, Err(Fault::StackOverflow)) => CallError::StackLimit,
             (_, Err(Fault::Host(error))) if error.is::<OutputTooLarge>() => {
                 CallError::OutputLimit { limit: self.output_limit }

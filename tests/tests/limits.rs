@@ -148,7 +148,7 @@ fn loops_without_end() {
         "pow(3, 10**8)",
         "import sys; sys.set_int_max_str_digits(0); str(1 << 5 * 10**7)",
         "import re; re.match(r'(a+)+$', 'a' * 60 + 'b')",
-        "import re; re.match(r'(\\w|\\d|_)*!', '0' * 50)",
+        "import re; re.match(r'(\\w|\\d|_)*$', '0' * 50 + '!')",
         "sorted(range(10**7), key=lambda x: [x for x in range(100)])",
         "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)",
         "import zlib\n    data = bytes(1 << 20)\n    while True: zlib.compress(data, 9)",
@@ -232,7 +232,6 @@ fn memory_without_end() {
         "bytearray(10**9)",
         "'a' * 10**9",
         "[0] * 10**8",
-        "list(range(10**9))",
         "1 << (8 * 10**9 // 4)",
         "import zlib; zlib.decompress(zlib.compress(bytes(60 << 20)) * 1, bufsize=1 << 30)",
         "import itertools; list(itertools.product(range(1000), repeat=3))",
@@ -250,7 +249,7 @@ fn memory_without_end() {
         witness.check(body);
     }
     // More than a 32-bit size can say is an error before any memory is asked for.
-    for body in ["bytearray(10**10)", "'a' * 10**10", "[None] * 2**40"] {
+    for body in ["bytearray(10**10)", "'a' * 10**10", "[None] * 2**40", "list(range(10**9))"] {
         let failure = run_failure(&witness.runtime, &format!("def faasm_main():\n    {body}\n"));
         let text = failure.to_string();
         assert!(text.contains("OverflowError") || text.contains("MemoryError"), "{body}: {failure}");
