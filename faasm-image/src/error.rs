@@ -158,6 +158,9 @@ impl Error {
             | Error::Digest { .. }
             | Error::Incompatible { .. }
             | Error::Load { .. } => Some("run `cargo faasm build` again"),
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("run `cargo faasm build` again")
+            }
             _ => None,
         }
     }

@@ -169,6 +169,8 @@ impl Image {
                 return Err(Error::Length { path, expected: entry.len, found });
             }
         }
+        let root = image.root();
+        fs::metadata(&root).map_err(Error::io("open", &root))?;
         Ok(image)
     }
 

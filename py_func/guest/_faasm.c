@@ -32,10 +32,20 @@ static PyObject *module_fail(PyObject *module, PyObject *arguments) {
     Py_RETURN_NONE;
 }
 
+/* Of SQLite, which has a generator of its own. Without a buffer it forgets its state. */
+void sqlite3_randomness(int size, void *buffer);
+
+static PyObject *module_reseed_sqlite(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    sqlite3_randomness(0, NULL);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"input", module_input, METH_NOARGS, "The input of the call, as bytes."},
     {"output", module_output, METH_O, "Makes a bytes-like object the output of the call."},
     {"fail", module_fail, METH_VARARGS, "Reports how the load or the call failed: (kind, text)."},
+    {"reseed_sqlite", module_reseed_sqlite, METH_NOARGS, "Has SQLite draw a new seed when it needs random numbers."},
     {NULL, NULL, 0, NULL},
 };
 

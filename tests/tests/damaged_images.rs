@@ -67,8 +67,19 @@ fn missing_files() {
         assert_refused(directory.path(), &[name]);
         fs::copy(image().join(name), &path).unwrap();
     }
+}
+
+#[test]
+fn a_missing_library() {
+    let directory = copy();
     fs::remove_file(directory.path().join("root")).unwrap();
     assert_refused(directory.path(), &["root"]);
+}
+
+#[test]
+fn no_image_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_refused(directory.path(), &["find an image in", directory.path().to_str().unwrap()]);
     assert_refused(&directory.path().join("nowhere"), &["find an image in", "nowhere"]);
 }
 

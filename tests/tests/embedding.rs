@@ -236,6 +236,7 @@ fn cargo(directory: &Path, arguments: &[&str]) -> (String, String) {
 }
 
 #[test]
+#[ignore = "compiles wasmtime once more, which takes minutes"]
 fn a_crate_outside_of_the_workspace() {
     let directory = crate_outside();
     let (stdout, _) = cargo(&directory, &["run", "--offline"]);

@@ -56,6 +56,9 @@ def load(request):
         # ValueError is what a NUL byte in the source raises.
         _faasm.fail(_faasm.FAASM_FAIL_SYNTAX, _format(exception))
         return -1
+    except (MemoryError, RecursionError) as exception:
+        # The compiler's words for a source that is nested too deeply, too.
+        return _fail(exception)
     # Tracebacks show lines of the source, which is no file here. The cache is where linecache would put them.
     linecache.cache[file] = (len(source), None, source.decode(errors="replace").splitlines(True), file)
     # A function may be called `json`: that must not become the module that others get to import.
@@ -129,6 +132,8 @@ def _restore():
         uuid._node = uuid._last_timestamp = None
     if numpy_random := modules.get("numpy.random"):
         numpy_random.seed()
+    if "_sqlite3" in modules:
+        _faasm.reseed_sqlite()
     for hook in _restore_hooks:
         hook()
 
@@ -153,7 +158,7 @@ def _finish(result):
     if isinstance(result, int) and not isinstance(result, bool):
         if -(2**31) <= result < 2**31:
             return result
-        problem = f"the entry point returned {result}, a status has 32 bits"
+        problem = f"the entry point returned an int of {result.bit_length()} bits, and a status has 32 with its sign"
     elif isinstance(result, str):
         _faasm.output(result.encode())
         return 0
