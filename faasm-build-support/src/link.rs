@@ -80,7 +80,7 @@ pub(crate) fn link(
         write_tree(&work, &[("inittab.c".to_owned(), INITTAB.as_bytes().to_vec())])?;
 
         let mut settings = toolchain.settings();
-        settings.include(python.include()).include(&work);
+        settings.include(python.include()).include(python.library_include()).include(&work);
         for define in DEFINES {
             settings.define(define, None);
         }

@@ -237,6 +237,7 @@ mod tests {
         .unwrap();
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, content: &[u8]| fs::write(dir.path().join(name), content).unwrap();
+        fs::create_dir(dir.path().join("root")).unwrap();
         write("py_func.wasm", &wasm);
         write("py_func.cwasm", &crate::compile(&wasm, None).unwrap());
         write("boot.mem", &crate::boot_memory(&wasm).unwrap());

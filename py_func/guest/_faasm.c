@@ -2,6 +2,7 @@
  * faasm.h. The package `faasm` is what people use; it adds types, defaults and documentation. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <sqlite3.h>
 
 #include "faasm.h"
 
@@ -32,9 +33,8 @@ static PyObject *module_fail(PyObject *module, PyObject *arguments) {
     Py_RETURN_NONE;
 }
 
-/* Of SQLite, which has a generator of its own. Without a buffer it forgets its state. */
-void sqlite3_randomness(int size, void *buffer);
-
+/* SQLite has a generator of its own. Without a buffer, this has it forget its state and draw a new seed when it
+ * needs one; see sqlite_randomness() in wasi.c. */
 static PyObject *module_reseed_sqlite(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     sqlite3_randomness(0, NULL);

@@ -2,7 +2,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <sqlite3.h>
 #include <stdint.h>
+#include <unistd.h>
+
+#include "wasi.h"
 
 /* As SQLite numbers them where the headers do not. */
 enum { GET_LOCK = 12, SET_LOCK = 13, SET_LOCK_WAIT = 14, UNLOCKED = 2 };
@@ -28,4 +32,22 @@ int __wrap_fcntl(int descriptor, int command, ...) {
     default:
         return __real_fcntl(descriptor, command, argument);
     }
+}
+
+/* SQLite seeds its generator from /dev/urandom, and without one from the time in seconds, which is the same for all calls
+ * of a second. */
+static int sqlite_randomness(sqlite3_vfs *vfs, int size, char *buffer) {
+    (void)vfs;
+    /* getentropy() takes 256 bytes at most; SQLite asks for less. */
+    return getentropy(buffer, size < 256 ? (size_t)size : 256) == 0 ? size : 0;
+}
+
+void faasm_prepare_sqlite(void) {
+    static sqlite3_vfs vfs;
+    sqlite3_vfs *own = sqlite3_initialize() == SQLITE_OK ? sqlite3_vfs_find(NULL) : NULL;
+    if (!own) return;
+    vfs = *own;
+    vfs.zName = "wasi";
+    vfs.xRandomness = sqlite_randomness;
+    sqlite3_vfs_register(&vfs, 1);
 }

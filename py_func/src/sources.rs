@@ -7,7 +7,8 @@ macro_rules! files {
 }
 
 /// Names and contents of C files and headers.
-pub const GUEST_SOURCES: &[(&str, &str)] = files!("guest": "_faasm.c", "faasm.h", "py_func.c", "wasi.c");
+pub const GUEST_SOURCES: &[(&str, &str)] =
+    files!("guest": "_faasm.c", "faasm.h", "py_func.c", "wasi.c", "wasi.h");
 
 /// Paths below `site-packages`, and contents.
 pub const PYTHON_SOURCES: &[(&str, &str)] = files!("python": "faasm/__init__.py", "faasm/_guest.py");

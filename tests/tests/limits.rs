@@ -446,6 +446,7 @@ fn recursion_without_end() {
                         // `SystemError` is how marshal words it, `ValueError` is its and the iterator's.
                         [
                             "RecursionError",
+                            "SystemError",
                             "MemoryError",
                             "SyntaxError",
                             "ValueError",

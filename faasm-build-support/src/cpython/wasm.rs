@@ -31,6 +31,7 @@ ac_cv_func_mmap=no
 pub struct Wasm {
     directory: PathBuf,
     libraries: Vec<PathBuf>,
+    library_include: PathBuf,
     pub(super) source: PathBuf,
     /// What it was made from.
     pub key: Key,
@@ -40,6 +41,11 @@ impl Wasm {
     /// The directory of `Python.h`.
     pub fn include(&self) -> PathBuf {
         self.directory.join(format!("include/python{SHORT_VERSION}"))
+    }
+
+    /// The directory of the headers of the C libraries, such as `sqlite3.h`.
+    pub fn library_include(&self) -> &Path {
+        &self.library_include
     }
 
     /// Everything an executable must be linked with, in order.
@@ -92,7 +98,13 @@ pub fn wasm(cx: &Context, toolchain: &Toolchain) -> Result<Wasm> {
         install(&source, &build, directory)?;
         fs::remove_dir_all(&build).map_err(Error::io("remove", &build))
     })?;
-    Ok(Wasm { directory, libraries: libraries.archives().collect(), source, key })
+    Ok(Wasm {
+        directory,
+        libraries: libraries.archives().collect(),
+        library_include: libraries.directory.join("include"),
+        source,
+        key,
+    })
 }
 
 fn configure(

@@ -158,7 +158,9 @@ def _finish(result):
     if isinstance(result, int) and not isinstance(result, bool):
         if -(2**31) <= result < 2**31:
             return result
-        problem = f"the entry point returned an int of {result.bit_length()} bits, and a status has 32 with its sign"
+        # Python refuses to write numbers of thousands of digits.
+        shown = result if result.bit_length() <= 64 else f"an int of {result.bit_length()} bits"
+        problem = f"the entry point returned {shown}, a status has 32 bits"
     elif isinstance(result, str):
         _faasm.output(result.encode())
         return 0
