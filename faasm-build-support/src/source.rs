@@ -4,6 +4,7 @@
 //! are those that the machine is already set up to use; their host names are asked for, never written down
 //! here.
 
+pub(crate) mod crates;
 pub mod debian;
 mod download;
 mod http;

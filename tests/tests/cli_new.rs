@@ -14,18 +14,18 @@ fn stdout(assert: &OutputAssert) -> String {
 }
 
 #[test]
-#[ignore = "compiles wasmtime, which takes minutes"]
 fn a_new_package_builds_and_passes_its_test() {
     let place = Place::new();
     place.faasm("new greeter").assert().success();
     let package = place.path().join("greeter");
-    // The versions that this workspace was tested with, and a target directory that the next run finds again.
+    // The versions that this workspace was tested with, and the place where it has compiled them.
     let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
     place.file("greeter/Cargo.lock", fs::read(lock).unwrap());
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("greeter");
+    let compiled = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let target = place.path().join("target");
     let faasm = |arguments: &str| {
-        let command = place.faasm(arguments).current_dir(&package).env("CARGO_TARGET_DIR", &target);
-        command.assert().success()
+        let command = place.faasm(arguments).current_dir(&package);
+        command.env("CARGO_TARGET_DIR", &target).env("CARGO_BUILD_BUILD_DIR", compiled).assert().success()
     };
 
     let image = target.join("faasm");
@@ -48,6 +48,7 @@ fn a_new_package_builds_and_passes_its_test() {
         .args(["test", "--quiet"])
         .current_dir(&package)
         .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_BUILD_BUILD_DIR", compiled)
         .output()
         .unwrap();
     assert!(test.status.success(), "{}", String::from_utf8_lossy(&test.stderr));

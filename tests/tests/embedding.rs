@@ -14,6 +14,19 @@ use tokio::task::JoinSet;
 
 const SQUARE: &str = "calls = 0\ndef faasm_main(data):\n    global calls\n    calls += 1\n    return f'{int(data) ** 2} {calls}'\n";
 
+/// Runs a future on tokio with so many threads besides this one. `#[tokio::test]` would do it too, but its feature of tokio would
+/// have everything that depends on tokio compiled twice, for build scripts and for the rest.
+fn on_tokio(workers: usize, future: impl Future<Output = ()>) {
+    let mut builder = match workers {
+        0 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if workers > 0 {
+        builder.worker_threads(workers);
+    }
+    builder.enable_time().build().unwrap().block_on(future);
+}
+
 async fn many_calls(function: Function) {
     let mut tasks = JoinSet::new();
     for number in 0..200_u32 {
@@ -29,60 +42,66 @@ async fn many_calls(function: Function) {
     assert_eq!(done, 200);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_calls_on_many_threads() {
-    many_calls(load(&runtime(), SQUARE)).await;
+#[test]
+fn many_calls_on_many_threads() {
+    on_tokio(4, many_calls(load(&runtime(), SQUARE)));
 }
 
-#[tokio::test(flavor = "current_thread")]
-async fn many_calls_on_one_thread() {
-    many_calls(load(&runtime(), SQUARE)).await;
+#[test]
+fn many_calls_on_one_thread() {
+    on_tokio(0, many_calls(load(&runtime(), SQUARE)));
 }
 
-#[tokio::test(flavor = "current_thread")]
-async fn a_call_that_computes_does_not_hold_up_the_event_loop() {
-    let busy = load(&runtime(), "def faasm_main():\n    while True: pass\n");
-    let call = tokio::spawn(async move { busy.call("").timeout(Duration::from_secs(3)).await });
-    // If the call ran on this thread, the ticks would only come after it.
-    let mut ticks = 0;
-    while !call.is_finished() && ticks < 50 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        ticks += 1;
-    }
-    assert_eq!(ticks, 50);
-    assert!(matches!(call.await.unwrap().unwrap_err().error, CallError::TimeLimit { .. }));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_and_functions_can_go_anywhere() {
-    fn assert_send_sync<T: Send + Sync>(_: &T) {}
-    let runtime = runtime();
-    let function = load(&runtime, SQUARE);
-    assert_send_sync(&runtime);
-    assert_send_sync(&function);
-    let task = tokio::spawn(async move {
-        let output = function.call("3").await.unwrap();
-        drop(runtime);
-        (function, output)
+#[test]
+fn a_call_that_computes_does_not_hold_up_the_event_loop() {
+    on_tokio(0, async {
+        let busy = load(&runtime(), "def faasm_main():\n    while True: pass\n");
+        let call = tokio::spawn(async move { busy.call("").timeout(Duration::from_secs(3)).await });
+        // If the call ran on this thread, the ticks would only come after it.
+        let mut ticks = 0;
+        while !call.is_finished() && ticks < 50 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            ticks += 1;
+        }
+        assert_eq!(ticks, 50);
+        assert!(matches!(call.await.unwrap().unwrap_err().error, CallError::TimeLimit { .. }));
     });
-    let (function, output) = task.await.unwrap();
-    assert_eq!(text(&output.output), "9 1");
-    assert_eq!(text(&function.call("4").await.unwrap().output), "16 1");
 }
 
-#[tokio::test(flavor = "current_thread")]
-async fn a_future_that_is_dropped_costs_no_thread() {
-    // One thread: if a dropped call kept it, nothing would run any more.
-    let runtime = limits().threads(1.try_into().unwrap()).build().unwrap();
-    let slow = load(&runtime, "def faasm_main():\n    for _ in range(10**6): pass\n    return 'slow'\n");
-    for _ in 0..5 {
-        // Dropped before it was polled, while it runs, and by a timeout.
-        drop(slow.call(""));
-        let mut future = Box::pin(std::future::IntoFuture::into_future(slow.call("")));
-        let _ = tokio::time::timeout(Duration::from_millis(1), &mut future).await;
-        drop(future);
-    }
-    assert_eq!(text(&slow.call("").await.unwrap().output), "slow");
+#[test]
+fn calls_and_functions_can_go_anywhere() {
+    on_tokio(2, async {
+        fn assert_send_sync<T: Send + Sync>(_: &T) {}
+        let runtime = runtime();
+        let function = load(&runtime, SQUARE);
+        assert_send_sync(&runtime);
+        assert_send_sync(&function);
+        let task = tokio::spawn(async move {
+            let output = function.call("3").await.unwrap();
+            drop(runtime);
+            (function, output)
+        });
+        let (function, output) = task.await.unwrap();
+        assert_eq!(text(&output.output), "9 1");
+        assert_eq!(text(&function.call("4").await.unwrap().output), "16 1");
+    });
+}
+
+#[test]
+fn a_future_that_is_dropped_costs_no_thread() {
+    on_tokio(0, async {
+        // One thread: if a dropped call kept it, nothing would run any more.
+        let runtime = limits().threads(1.try_into().unwrap()).build().unwrap();
+        let slow = load(&runtime, "def faasm_main():\n    for _ in range(10**6): pass\n    return 'slow'\n");
+        for _ in 0..5 {
+            // Dropped before it was polled, while it runs, and by a timeout.
+            drop(slow.call(""));
+            let mut future = Box::pin(std::future::IntoFuture::into_future(slow.call("")));
+            let _ = tokio::time::timeout(Duration::from_millis(1), &mut future).await;
+            drop(future);
+        }
+        assert_eq!(text(&slow.call("").await.unwrap().output), "slow");
+    });
 }
 
 #[test]
@@ -193,8 +212,7 @@ const MAIN: &str = r#"fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 "#;
 
-/// A crate that is no member of the workspace and depends on `py_func`. It always has the same place, beside which what it
-/// compiles is kept, so that the second run of this test compiles next to nothing.
+/// A crate that is no member of the workspace and depends on `py_func`.
 fn crate_outside() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let manifest = fs::read_to_string(workspace.join("Cargo.toml")).unwrap();
@@ -217,11 +235,13 @@ fn crate_outside() -> PathBuf {
     directory
 }
 
-/// Runs Cargo and answers its two outputs.
+/// Runs Cargo and answers its two outputs. The crate shares the workspace's dependencies, compiled.
 #[track_caller]
 fn cargo(directory: &Path, arguments: &[&str]) -> (String, String) {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(arguments).current_dir(directory).env("CARGO_TARGET_DIR", directory.join("target"));
+    let compiled = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    cargo.args(arguments).current_dir(directory);
+    cargo.env("CARGO_TARGET_DIR", directory.join("target")).env("CARGO_BUILD_BUILD_DIR", compiled);
     // Cargo set these for the tests, and they are not true of the other crate.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -236,7 +256,6 @@ fn cargo(directory: &Path, arguments: &[&str]) -> (String, String) {
 }
 
 #[test]
-#[ignore = "compiles wasmtime once more, which takes minutes"]
 fn a_crate_outside_of_the_workspace() {
     let directory = crate_outside();
     let (stdout, _) = cargo(&directory, &["run", "--offline"]);

@@ -267,7 +267,6 @@ fn memory_without_end_while_loading() {
 }
 
 #[test]
-#[ignore = "ends with the time limit on a slow machine; the cause is not known yet"]
 fn a_container_of_itself_that_grows_without_end() {
     let failure = run_failure(&runtime(), "def faasm_main():\n    x = {}\n    while True: x[len(x)] = x\n");
     assert!(matches!(failure.error, CallError::MemoryLimit { .. }), "{failure}");
@@ -298,7 +297,6 @@ def faasm_main():
 }
 
 #[test]
-#[ignore = "zig's malloc rounds sizes up to powers of two; see CHANGELOG.md"]
 fn all_memory_up_to_the_limit_can_be_had() {
     // Of 128 MiB the image takes some twelve.
     let runtime = runtime();
@@ -315,7 +313,6 @@ fn all_memory_up_to_the_limit_can_be_had() {
 }
 
 #[test]
-#[ignore = "zig's malloc never joins free blocks; see CHANGELOG.md"]
 fn memory_that_was_freed_can_be_had_in_other_sizes() {
     let source = r#"
 def faasm_main():
@@ -470,6 +467,18 @@ fn recursion_without_end() {
     let failure = run_failure(&witness.runtime, "def faasm_main():\n    faasm_main()\n");
     assert!(traceback(&failure).contains("RecursionError: maximum recursion depth exceeded"), "{failure}");
     assert!(traceback(&failure).contains("[Previous line repeated"), "{failure}");
+}
+
+#[test]
+fn a_long_traceback_is_shortened_in_its_middle() {
+    let source = "import sys\ndef first(): f(50_000)\ndef f(n): return f(n - 1) if n else last()\n\
+                  def last(): raise KeyError('at the end')\n\
+                  def faasm_main():\n    sys.setrecursionlimit(10**6)\n    first()\n";
+    let failure = run_failure(&runtime(), source);
+    let text = traceback(&failure);
+    for part in ["48004 entries in the middle", "in first\n", "in last\n", "KeyError: 'at the end'"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
 
 #[test]

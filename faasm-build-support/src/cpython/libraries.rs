@@ -1,26 +1,21 @@
 //! The C libraries that CPython's standard library is made with: zlib, bzip2, xz and SQLite.
 //!
-//! Their sources come from crates that carry them, so Cargo fetches and checks them, from wherever the user has told it to. The
-//! crates themselves are not compiled. They are dependencies of a package that exists only for this, so they neither show up
-//! in the lock file of people who use this crate nor clash with another version of the same crate there.
+//! Their sources come from crates that carry them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use cargo_metadata::MetadataCommand;
 
 use crate::cache::Key;
 use crate::command;
 use crate::error::{Error, Result};
 use crate::fs_util;
 use crate::progress::Context;
+use crate::source::crates;
 use crate::toolchain::{self, Toolchain};
 
 const RECIPE: &str = "1";
 const STEP: &str = "cpython libraries";
-const MANIFEST: &str = include_str!("../../c-sources.toml");
-const LOCK: &str = include_str!("../../c-sources.lock");
 
 /// Installed libraries: `lib/*.a` and `include/`.
 pub(super) struct Libraries {
@@ -164,54 +159,18 @@ pub(super) fn libraries(cx: &Context, toolchain: &Toolchain) -> Result<Libraries
     let key = Key::new()
         .value("recipe", RECIPE)
         .value("toolchain", toolchain.identity())
-        .content("sources", LOCK)
         .value("flags", LIBRARIES.map(|library| library.flags.join(" ")).join("; "));
+    let key = LIBRARIES.iter().fold(key, |key, library| crates::key(key, library.package));
     let key = toolchain::cc_variables(key, toolchain.target());
     let directory = cx.entry("cpython", "libraries", &key, |directory| {
         let log = command::new_log(cx, STEP)?;
-        let sources = sources(cx)?;
+        let sources = crates::fetch(cx)?;
         for library in &LIBRARIES {
-            let source = sources.iter().find(|(name, _)| name == library.package).map(|(_, path)| path);
-            let source = source.ok_or_else(|| Error::Lookup {
-                what: format!("the source of lib{}", library.archive),
-                reason: format!("the crate {} is not among the packages of Cargo's answer", library.package),
-            })?;
-            install(cx, &log, toolchain, library, source, directory)?;
+            install(cx, &log, toolchain, library, sources.directory(library.package)?, directory)?;
         }
         Ok(())
     })?;
     Ok(Libraries { directory, key })
-}
-
-/// Where Cargo has put the crates. It downloads them if need be.
-fn sources(cx: &Context) -> Result<Vec<(String, PathBuf)>> {
-    let package = tempfile::tempdir().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
-    let write = |name: &str, text: &str| {
-        let path = package.path().join(name);
-        fs::write(&path, text).map_err(Error::io("write", &path))
-    };
-    fs::create_dir(package.path().join("src")).map_err(Error::io("create a directory in", package.path()))?;
-    write("Cargo.toml", MANIFEST)?;
-    write("Cargo.lock", LOCK)?;
-    write("src/lib.rs", "")?;
-
-    let mut options = vec!["--locked".to_owned()];
-    if cx.offline {
-        options.push("--offline".to_owned());
-    }
-    // The working directory stays ours: Cargo looks for its configuration, with the user's registries, from there upwards.
-    let metadata = MetadataCommand::new()
-        .manifest_path(package.path().join("Cargo.toml"))
-        .other_options(options)
-        .exec()
-        .map_err(|error| Error::Lookup {
-            what: "the sources of zlib, bzip2, xz and SQLite".to_owned(),
-            reason: error.to_string(),
-        })?;
-    let directory = |package: &cargo_metadata::Package| {
-        package.manifest_path.parent().map(|it| it.as_std_path().to_path_buf())
-    };
-    Ok(metadata.packages.iter().filter_map(|it| Some((it.name.to_string(), directory(it)?))).collect())
 }
 
 fn install(

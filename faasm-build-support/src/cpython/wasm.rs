@@ -14,7 +14,7 @@ use crate::hosttools;
 use crate::progress::Context;
 use crate::toolchain::{self, Toolchain};
 
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 /// Archives of the build tree, below `Modules`, that libpython refers to.
 const MODULE_ARCHIVES: [&str; 3] =
@@ -128,7 +128,7 @@ fn configure(
         Command::new(source.join("configure"))
             .current_dir(build)
             .args(["--host=wasm32-wasip1", "--with-suffix=.wasm", "--prefix=/usr/local"])
-            .args(["--disable-test-modules", "--without-ensurepip"])
+            .args(["--disable-test-modules", "--without-ensurepip", "--with-pymalloc"])
             .arg(format!("--build={}", toolchain::native_triple()?))
             .arg(format!("--with-build-python={}", native.display()))
             .env("CONFIG_SITE", &site)

@@ -14,12 +14,17 @@ use crate::cache::Key;
 use crate::command;
 use crate::error::{Error, Result};
 use crate::progress::Context;
-use crate::source;
+use crate::source::{self, crates};
 
 /// Raised when what is done here changes what it makes.
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
-const LOG2: &str = include_str!("log2.c");
+/// What replaces parts of zig's C library: names and contents of C files, each of which says why.
+const REPLACEMENTS: [(&str, &str); 2] =
+    [("log2", include_str!("log2.c")), ("malloc", include_str!("malloc.c"))];
+
+/// The crate that carries `dlmalloc.c`, and the directory in it.
+const DLMALLOC: (&str, &str) = ("libffi-sys", "libffi/src");
 
 /// Libraries that a build may ask for and whose functions are in `libc` here, or nowhere.
 const EMPTY_LIBRARIES: [&str; 11] = [
@@ -64,7 +69,7 @@ fn zig(cx: &Context) -> Result<Zig> {
 
 pub(super) fn wasi(cx: &Context) -> Result<Toolchain> {
     let zig = zig(cx)?;
-    let identity = zig.key.clone().value("recipe", RECIPE).value("target", WASI_TARGET);
+    let identity = describe(zig.key.clone());
     // Unlike the identity, which is the same on all machines, the wrappers name places.
     let key = identity.clone().value("path", cx.cache.root().to_string_lossy());
     let path = cx.cache.path("toolchain", "wasi", &key);
@@ -73,8 +78,15 @@ pub(super) fn wasi(cx: &Context) -> Result<Toolchain> {
         write_wasi_wrappers(&zig, &path, directory)
     })?;
     // Zig's version stands for all its platforms: clang makes the same code on each of them.
-    let identity = Key::new().value("zig", zig.version).value("recipe", RECIPE).value("target", WASI_TARGET);
+    let identity = describe(Key::new().value("zig", zig.version));
     Ok(Toolchain { bin: entry.join("bin"), identity: identity.hex(), target: WASI_TARGET.to_owned() })
+}
+
+/// What the sysroot is made from besides zig.
+fn describe(key: Key) -> Key {
+    let key = key.value("recipe", RECIPE).value("target", WASI_TARGET);
+    let key = REPLACEMENTS.iter().fold(key, |key, (name, content)| key.content(name, content));
+    crates::key(key, DLMALLOC.0)
 }
 
 /// Has zig build its C library, and lays it out as clang expects it below a `--sysroot`.
@@ -138,22 +150,6 @@ fn make_sysroot(cx: &Context, zig: &Zig, directory: &Path) -> Result<()> {
         .filter_map(|member| Path::new(member).file_name()?.to_str())
         .filter(|it| is_pthread(it));
     run(Command::new(zig.program()).args(["ar", "d", "libc.a"]).args(pthreads))?;
-    let source = work.join("log2.c");
-    fs::write(&source, LOG2).map_err(Error::io("write", &source))?;
-    let target = format!("--target={WASI_TARGET}");
-    run(Command::new(zig.program()).args([
-        "clang",
-        "--no-default-config",
-        &target,
-        "-O3",
-        "-c",
-        "log2.c",
-        "-o",
-        "log2.o",
-    ]))?;
-    run(Command::new(zig.program()).args(["ar", "rcs", "libc.a", "log2.o"]))?;
-    let libc = libraries.join("libc.a");
-    run(Command::new(zig.program()).args(["ar", "qLcs"]).arg(&libc).args(["libc.a", "libzigc.a"]))?;
     for name in EMPTY_LIBRARIES {
         run(Command::new(zig.program()).args(["ar", "rcs"]).arg(libraries.join(format!("lib{name}.a"))))?;
     }
@@ -167,6 +163,27 @@ fn make_sysroot(cx: &Context, zig: &Zig, directory: &Path) -> Result<()> {
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         removed.map_err(Error::io("remove", &path))?;
     }
+    let crates = crates::fetch(cx)?;
+    let dlmalloc = crates.directory(DLMALLOC.0)?.join(DLMALLOC.1);
+    let objects = REPLACEMENTS.map(|(name, _)| format!("{name}.o"));
+    for ((name, content), object) in REPLACEMENTS.iter().zip(&objects) {
+        let source = work.join(format!("{name}.c"));
+        fs::write(&source, content).map_err(Error::io("write", &source))?;
+        run(Command::new(zig.program())
+            .args(["clang", "--no-default-config", "-O3", "-w", "-c", "-o", object])
+            .arg(format!("--target={WASI_TARGET}"))
+            .arg(format!("--sysroot={}", directory.join("sysroot").display()))
+            .arg(format!("-resource-dir={}", zig.library().display()))
+            .arg(format!("-I{}", dlmalloc.display()))
+            .arg(&source))?;
+    }
+    // The replacements come first, since the linker takes the first member that has what it looks for.
+    let libc = libraries.join("libc.a");
+    run(Command::new(zig.program())
+        .args(["ar", "qLcs"])
+        .arg(&libc)
+        .args(&objects)
+        .args(["libc.a", "libzigc.a"]))?;
     fs::remove_dir_all(&work).map_err(Error::io("remove", &work))
 }
 

@@ -19,6 +19,10 @@ import _faasm
 _FIRST_DESCRIPTOR = 4
 _LAST_DESCRIPTOR = 255
 
+# Entries of a traceback that are shown at its beginning and at its end. Together they are more than Python's own limit of
+# recursion; a function that has raised that gets as deep as memory allows, and would take minutes to report.
+_SHOWN_ENTRIES = 1000
+
 _main = None
 _main_takes_input = False
 _restore_hooks = []
@@ -210,7 +214,35 @@ def _format(exception):
     tb = exception.__traceback__
     while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
         tb = tb.tb_next
-    return "".join(traceback.format_exception(exception.with_traceback(tb))).encode(errors="backslashreplace")
+    exception = exception.with_traceback(tb)
+    left_out = _shorten(exception)
+    text = "".join(traceback.format_exception(exception))
+    if left_out:
+        text = f"(of tracebacks, {left_out} entries in the middle are left out)\n{text}"
+    return text.encode(errors="backslashreplace")
+
+
+def _shorten(exception):
+    """Takes the middle out of the long tracebacks of an exception and its causes. Answers how many entries that are."""
+    left_out = 0
+    seen = set()
+    while exception is not None and id(exception) not in seen:
+        seen.add(id(exception))
+        # `last` trails behind the end of the traceback, and stays where the shown beginning ends until the end is far away.
+        entry, length, last = exception.__traceback__, 0, None
+        start = None
+        while entry is not None:
+            length += 1
+            if length == _SHOWN_ENTRIES:
+                start = last = entry
+            elif length > 2 * _SHOWN_ENTRIES:
+                last = last.tb_next
+            entry = entry.tb_next
+        if length > 2 * _SHOWN_ENTRIES:
+            start.tb_next = last.tb_next
+            left_out += length - 2 * _SHOWN_ENTRIES
+        exception = exception.__cause__ or exception.__context__
+    return left_out
 
 
 def _flush():
