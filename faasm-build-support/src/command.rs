@@ -108,14 +108,7 @@ fn display(command: &Command) -> String {
     const LONGEST: usize = 400;
     let mut text = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {
-        let argument = argument.to_string_lossy();
-        let plain = !argument.is_empty()
-            && !argument.contains(|c: char| c.is_whitespace() || "'\"$&;|<>()*`\\".contains(c));
-        if plain {
-            let _ = write!(text, " {argument}");
-        } else {
-            let _ = write!(text, " '{}'", argument.replace('\'', r"'\''"));
-        }
+        let _ = write!(text, " {}", quote(&argument.to_string_lossy()));
         if text.len() > LONGEST {
             text.truncate(text.floor_char_boundary(LONGEST));
             text.push('…');
@@ -123,6 +116,15 @@ fn display(command: &Command) -> String {
         }
     }
     text
+}
+
+/// An argument as a shell takes it.
+pub(crate) fn quote(argument: &str) -> String {
+    let plain = |c: char| !(c.is_whitespace() || "'\"$&;|<>()*`\\#".contains(c));
+    if !argument.is_empty() && argument.chars().all(plain) {
+        return argument.to_owned();
+    }
+    format!("'{}'", argument.replace('\'', r"'\''"))
 }
 
 /// The last lines of what a command printed, which begins at `start`. Reads a bounded part of the file.

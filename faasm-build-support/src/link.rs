@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::progress::Context;
 use crate::toolchain::{self, Toolchain};
 
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// The C stack lies below everything else, so that running over its end traps instead of overwriting data.
 const LINK_FLAGS: [&str; 8] = [

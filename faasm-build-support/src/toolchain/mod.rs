@@ -6,12 +6,14 @@ mod wasi_sdk;
 mod zig;
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::Command;
 
 use crate::cache::Key;
 use crate::command;
 use crate::error::{Error, Result};
+use crate::hosttools;
 use crate::progress::Context;
 
 /// The WebAssembly target, as clang and Rust name it. CPython 3.13 calls it `wasm32-wasi`.
@@ -78,9 +80,10 @@ impl Toolchain {
     }
 }
 
-/// Compiles C files into the directory `out`, as many at once as `cx` allows, and answers the objects in the files' order.
+/// Compiles C files into the directory `out`, and answers the objects in the files' order.
 ///
-/// The `cc` crate could do that too, but then what the compiler says about an error would be lost.
+/// The `cc` crate could do that too, but then what the compiler says about an error would be lost. `make` runs as many
+/// compilers at once as Cargo's jobserver has tokens for.
 ///
 /// # Errors
 ///
@@ -97,23 +100,25 @@ pub(crate) fn compile(
         what: "the compiler's flags".to_owned(),
         reason: error.to_string(),
     })?;
-    let object = |index: usize| out.join(format!("{index}.o"));
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while let Some((index, file)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|it| Some((it, files.get(it)?)))
-        {
-            command::run(step, log, compiler.to_command().arg("-c").arg(file).arg("-o").arg(object(index)))?;
-        }
-        Ok(())
-    };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..cx.jobs.min(files.len())).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })?;
-    Ok((0..files.len()).map(object).collect())
+    let compiler = compiler.to_command();
+    let words: Vec<String> = std::iter::once(compiler.get_program())
+        .chain(compiler.get_args())
+        .map(|word| command::quote(&word.to_string_lossy()))
+        .collect();
+    let objects: Vec<String> = (0..files.len()).map(|index| format!("{index}.o")).collect();
+    let mut rules = format!("all: {}\n", objects.join(" "));
+    for (file, object) in files.iter().zip(&objects) {
+        let line = format!("{} -c {} -o {object}", words.join(" "), command::quote(&file.to_string_lossy()));
+        rules += &format!("{object}:\n\t@{}\n", line.replace('$', "$$"));
+    }
+    let makefile = out.join("Makefile");
+    fs::write(&makefile, rules).map_err(Error::io("write", &makefile))?;
+    let mut make = Command::new(hosttools::make(cx)?);
+    make.arg("-C").arg(out);
+    make.envs(compiler.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command::configure_make(cx, &mut make);
+    command::run(step, log, &mut make)?;
+    Ok(objects.iter().map(|object| out.join(object)).collect())
 }
 
 /// The toolchain for WebAssembly: the WASI SDK at `WASI_SDK_PATH` if that is set, else one made from the pinned `ziglang`
