@@ -3,6 +3,8 @@
 
 mod fault;
 mod guest;
+mod idle;
+mod poll;
 mod strip;
 
 use std::{collections::HashMap, path::Path, sync::Arc, sync::OnceLock};
@@ -76,6 +78,7 @@ struct Linked<T: 'static> {
     globals: Vec<(String, ModuleExport)>,
     /// The bits of `globals` in a fresh instance, once there was one.
     initial_globals: OnceLock<Vec<u64>>,
+    idle: idle::Idle<guest::Sandbox<T>>,
 }
 
 impl<T: 'static> Program<T> {
@@ -100,7 +103,14 @@ impl<T: 'static> Program<T> {
                 globals.push((export.name().to_owned(), index));
             }
         }
-        Ok(Program(Arc::new(Linked { instance, memory, exports, globals, initial_globals: OnceLock::new() })))
+        Ok(Program(Arc::new(Linked {
+            instance,
+            memory,
+            exports,
+            globals,
+            initial_globals: OnceLock::new(),
+            idle: idle::Idle::default(),
+        })))
     }
 
     /// Whether the guest exports something by this name.

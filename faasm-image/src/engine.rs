@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use target_lexicon::Triple;
 use wasmtime::{Config, Engine, ModuleVersionStrategy, OptLevel, WasmFeatures};
 
-use crate::{Error, Result, file, memory::Mapper};
+use crate::{Error, Result, file, memory::Creator};
 
 /// The version of the engine that compiles and runs guests, as it is written into manifests.
 pub const ENGINE_VERSION: &str = wasmtime_environ::VERSION;
@@ -19,6 +19,10 @@ pub const ENGINE_VERSION: &str = wasmtime_environ::VERSION;
 /// Address space reserved for a guest's memory, in bytes: all that a 32-bit address can reach, so that compiled code
 /// needs no bounds checks.
 pub(crate) const RESERVATION: usize = 4 << 30;
+
+/// The address of the last page a 32-bit address can reach. It is no memory of the guest; code reads it so that it can be stopped,
+/// as `code/poll.rs` says.
+pub(crate) const POLL: usize = RESERVATION - (64 << 10);
 
 /// Inaccessible address space on both sides of the reservation, in bytes, which catches addresses with a static
 /// offset.
@@ -68,14 +72,14 @@ pub(crate) fn is_host(target: &str) -> bool {
     })
 }
 
-/// The engine that runs guests. There is one for the process: its memories are mapped from images by [`Mapper`].
+/// The engine that runs guests. There is one for the process: its memories are mapped from images by [`Creator`].
 pub(crate) fn engine() -> Result<&'static Engine> {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     if let Some(engine) = ENGINE.get() {
         return Ok(engine);
     }
     let engine = config(None)
-        .and_then(|mut config| Engine::new(config.with_host_memory(Arc::new(Mapper))))
+        .and_then(|mut config| Engine::new(config.with_host_memory(Arc::new(Creator))))
         .map_err(|source| Error::Engine { target: host_target(), source })?;
     Ok(ENGINE.get_or_init(|| engine))
 }
@@ -112,7 +116,8 @@ fn config(target: Option<&str>) -> wasmtime::Result<Config> {
         .async_stack_size(GUEST_STACK + HOST_STACK)
         // A fresh instance is made for every call. With eager tables that takes a hundred times longer.
         .table_lazy_init(true)
-        .epoch_interruption(true)
+        // How guests are stopped: code/poll.rs.
+        .epoch_interruption(false)
         // Backtraces name functions. Addresses within them would only make the code file larger.
         .generate_address_map(false)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20));

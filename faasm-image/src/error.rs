@@ -120,6 +120,14 @@ pub enum Error {
     /// The host's side of a sandbox, such as the directories a guest is to see, could not be set up.
     #[error("set up the host's side of a sandbox")]
     Host(#[source] wasmtime::Error),
+    /// A sandbox may not even have the memory it starts with.
+    #[error("start a sandbox: its memory takes {image} bytes from the start, and the limit is {limit}")]
+    MemoryLimit {
+        /// The size of the image, in bytes.
+        image: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// No sandbox could be made.
     #[error("start a sandbox")]
     Instantiate(#[source] wasmtime::Error),

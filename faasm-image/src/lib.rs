@@ -11,7 +11,7 @@
 //! let image = Image::open("target/faasm".as_ref())?;
 //! let program = Program::new(&image.load_code()?, |_linker| Ok(()))?;
 //! let memory = image.base()?;
-//! let mut guest = program.instantiate(&memory, Limits { memory: 256 << 20, deadline: None }, ())?;
+//! let mut guest = program.instantiate(&memory, Limits { memory: 256 << 20, deadline: None, interrupt: None }, ())?;
 //! let status: i32 = guest.call("run", (1_i32,))?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -30,6 +30,7 @@ mod snapshot;
 pub mod host;
 
 pub use code::{Code, Fault, Guest, Limits, Program, compile};
+pub use deadline::Interrupt;
 pub use engine::{ENGINE_VERSION, THREAD_STACK, fingerprint, host_target};
 pub use error::Error;
 pub use manifest::{CodeEntry, FORMAT, FileEntry, Image, Manifest};

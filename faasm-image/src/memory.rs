@@ -3,6 +3,8 @@
 //! As a file, an image is the flat content of the memory and nothing else; the length of the file is the size of the
 //! memory. Pages of zeros are holes, so that they take no room on disk.
 
+mod creator;
+mod dirty;
 mod mapping;
 
 use std::{
@@ -11,12 +13,13 @@ use std::{
     os::unix::fs::FileExt as _,
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-pub(crate) use mapping::{Mapper, Request, with_memory};
+pub(crate) use creator::{Creator, with_memory};
+pub(crate) use mapping::Mapping;
 
 use crate::{Error, Result, engine::RESERVATION, file};
 
@@ -26,20 +29,45 @@ pub(crate) const PAGE: usize = 64 << 10;
 /// The content of a guest's memory at rest, from which any number of sandboxes start at once. Clones share it.
 ///
 /// Sandboxes map it copy-on-write, so that they share the pages they don't write to.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct MemoryImage(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     file: File,
     size: usize,
-    /// Tells images apart for as long as the process lives, unlike an address or a file descriptor.
-    id: u64,
+    /// The file, mapped, from the first time on that somebody wants it.
+    content: OnceLock<Option<mapping::Content>>,
 }
+
+impl std::fmt::Debug for MemoryImage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryImage").field("size", &self.0.size).finish_non_exhaustive()
+    }
+}
+
+/// Tells one image from another, also after it is gone.
+pub(crate) struct ImageId(Weak<Inner>);
+
+impl ImageId {
+    pub(crate) fn is(&self, image: &MemoryImage) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&image.0))
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+/// How many images were dropped so far in this process.
+pub(crate) fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        mapping::forget(self.id);
+        DROPPED.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -82,10 +110,23 @@ impl MemoryImage {
         self.0.size
     }
 
+    pub(crate) fn id(&self) -> ImageId {
+        ImageId(Arc::downgrade(&self.0))
+    }
+
+    fn file(&self) -> &File {
+        &self.0.file
+    }
+
+    /// The content, or `None` if it cannot be mapped.
+    fn content(&self) -> Option<&[u8]> {
+        let content = self.0.content.get_or_init(|| mapping::Content::new(&self.0.file, self.0.size).ok());
+        content.as_ref().map(mapping::Content::bytes)
+    }
+
     fn new(file: File, size: u64) -> Result<MemoryImage> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let size = check_size(size)?;
-        Ok(MemoryImage(Arc::new(Inner { file, size, id: NEXT.fetch_add(1, Ordering::Relaxed) })))
+        Ok(MemoryImage(Arc::new(Inner { file, size, content: OnceLock::new() })))
     }
 }
 

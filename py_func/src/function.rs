@@ -162,7 +162,7 @@ impl Sandbox {
         let limits = runtime.limits(timeout);
         let start = || -> Result<_, Box<dyn std::error::Error>> {
             let deadline = limits.deadline.and_then(|after| Instant::now().checked_add(after));
-            let host = Host::new(&runtime.root(), input, runtime.output_limit, deadline)?;
+            let host = Host::new(runtime.root(), input, runtime.output_limit, deadline);
             Ok(runtime.program.instantiate(memory, limits, host)?)
         };
         match start() {
@@ -189,7 +189,7 @@ impl Sandbox {
     /// Reads the results out of the sandbox and drops it.
     fn finish(self, started: Instant, status: Result<i32, Fault>) -> Result<Output, CallFailure> {
         let (memory, hit_memory_limit) = (self.guest.memory_size(), self.guest.memory_limit_hit());
-        let remains = self.guest.into_data().into_remains();
+        let remains = self.guest.finish().into_remains();
         let usage = Usage { wall_time: started.elapsed(), memory };
         let (stdout, stderr) = (remains.stdout, remains.stderr);
 

@@ -67,7 +67,7 @@ impl<'a> Interpreter<'a> {
 
         let runtime = Arc::clone(self.runtime);
         let result = self.runtime.executor.run_blocking(move || {
-            let limits = Limits { memory: 4 << 30, deadline: None };
+            let limits = Limits { memory: 4 << 30, deadline: None, interrupt: None };
             let mut guest = runtime.program.instantiate(&runtime.boot()?, limits, host)?;
             guest
                 .call::<_, ()>("_initialize", ())

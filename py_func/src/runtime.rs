@@ -25,6 +25,7 @@ pub(crate) struct Inner {
     pub(crate) output_limit: usize,
     pub(crate) timeout: Duration,
     image: Image,
+    root: Arc<Path>,
     base: MemoryImage,
     memory_limit: usize,
 }
@@ -56,8 +57,8 @@ impl Runtime {
 }
 
 impl Inner {
-    pub(crate) fn root(&self) -> PathBuf {
-        self.image.root()
+    pub(crate) fn root(&self) -> Arc<Path> {
+        Arc::clone(&self.root)
     }
 
     pub(crate) fn base(&self) -> &MemoryImage {
@@ -69,7 +70,7 @@ impl Inner {
     }
 
     pub(crate) fn limits(&self, timeout: Option<Duration>) -> Limits {
-        Limits { memory: self.memory_limit, deadline: Some(timeout.unwrap_or(self.timeout)) }
+        Limits { memory: self.memory_limit, deadline: Some(timeout.unwrap_or(self.timeout)), interrupt: None }
     }
 }
 
@@ -142,6 +143,7 @@ impl RuntimeBuilder {
             executor,
             output_limit: self.output_limit,
             timeout: self.timeout,
+            root: image.root().into(),
             image,
             base,
             memory_limit: self.memory_limit,
@@ -157,7 +159,7 @@ impl RuntimeBuilder {
 impl Inner {
     /// The version of the host interface that the guest was compiled with.
     fn interface(&self) -> Result<u32, Error> {
-        let host = Host::new(&self.root(), Vec::new(), 0, None).map_err(faasm_image::Error::from)?;
+        let host = Host::new(self.root(), Vec::new(), 0, None);
         let mut guest = self.program.instantiate(&self.base, self.limits(None), host)?;
         // A guest that cannot even say its version speaks none that we know.
         Ok(guest.call("faasm_abi_version", ()).unwrap_or(0))

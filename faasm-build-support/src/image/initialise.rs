@@ -33,7 +33,7 @@ pub(super) fn initialise(directory: &Path, preload: &[String]) -> Result<()> {
     wasi.preopened_dir(directory.join("root"), "/", FsPerms::ReadOnly)
         .map_err(image_error_from("open the runtime root"))?;
     let host = Host { wasi: wasi.build_p1(), preload: preload.join("\n").into_bytes(), failure: None };
-    let limits = Limits { memory: MEMORY_LIMIT, deadline: None };
+    let limits = Limits { memory: MEMORY_LIMIT, deadline: None, interrupt: None };
     let mut guest = program.instantiate(&boot, limits, host).map_err(image_error("start the guest"))?;
 
     let result = guest.call::<_, ()>("_initialize", ()).and_then(|()| guest.call::<_, i32>("faasm_init", ()));

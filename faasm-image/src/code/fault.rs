@@ -2,6 +2,8 @@
 
 use wasmtime::{Trap, WasmBacktrace};
 
+use crate::memory::Mapping;
+
 /// Why a call into a guest did not return. The guest's state is undefined afterwards: drop it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -47,13 +49,14 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// What the engine's error means in a guest which did or did not hit its memory limit.
-    pub(super) fn new(error: wasmtime::Error, memory_limit_hit: bool) -> Fault {
+    /// What the engine's error means in a guest with this memory.
+    pub(super) fn new(error: wasmtime::Error, mapping: &Mapping) -> Fault {
         match error.downcast_ref::<Trap>() {
             None => Fault::Host(error),
-            Some(Trap::Interrupt) => Fault::Deadline,
+            // What it trapped on may have been something else, but it was to be stopped.
+            Some(_) if mapping.stopped() => Fault::Deadline,
             Some(Trap::StackOverflow) => Fault::StackOverflow,
-            Some(_) if memory_limit_hit => Fault::Memory,
+            Some(_) if mapping.limit_hit() => Fault::Memory,
             Some(trap) => Fault::Trap(describe(trap, error.downcast_ref())),
         }
     }

@@ -3,10 +3,7 @@
 use std::{
     any::type_name,
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,8 +12,9 @@ use wasmtime::{Extern, Instance, Memory, Store, Val, WasmParams, WasmResults};
 use super::{Fault, Linked, Program};
 use crate::{
     Error, MemoryImage, Result, deadline,
+    deadline::Interrupt,
     engine::{GUEST_STACK, HOST_STACK, THREAD_STACK},
-    memory,
+    memory::{Mapping, with_memory},
 };
 
 /// What a sandbox may use.
@@ -27,33 +25,64 @@ pub struct Limits {
     /// How long it may take, counted from its start and including the time in functions of the host. A guest that
     /// waits in such a function is stopped when the function returns. `None` lets it run for ever.
     pub deadline: Option<Duration>,
+    /// How the guest is asked to end when the deadline has passed, before it is stopped. `None` stops it at once.
+    pub interrupt: Option<Interrupt>,
 }
 
 impl<T: 'static> Program<T> {
-    /// Starts a sandbox whose memory is `image`, copied on write. No guest code runs yet. Takes a few microseconds if
-    /// a sandbox with the same image was dropped before.
+    /// Starts a sandbox whose memory is `image`, copied on write. No guest code runs yet. Takes a microsecond if a sandbox with the
+    /// same image [ended](Guest::finish) before.
     ///
     /// Fails if the image doesn't fit the program or the limits.
     pub fn instantiate(&self, image: &MemoryImage, limits: Limits, data: T) -> Result<Guest<T>> {
         let deadline = limits.deadline.and_then(|after| Instant::now().checked_add(after));
-        let program = Arc::clone(&self.0);
-        let mut store = Store::new(program.instance.module().engine(), data);
-        let limit_hit = Arc::new(AtomicBool::new(false));
-        let request =
-            memory::Request { image: image.clone(), limit: limits.memory, limit_hit: Arc::clone(&limit_hit) };
-        let instance = memory::with_memory(request, || program.instance.instantiate(&mut store))
-            .map_err(Error::Instantiate)?;
-        let memory = instance
-            .get_module_export(&mut store, &program.memory)
-            .and_then(Extern::into_memory)
-            .ok_or_else(|| Error::Unsuitable("its export `memory` is not a memory".to_owned()))?;
-        let armed = deadline::set(&mut store, deadline).map_err(Error::Deadline)?;
-        program.initial_globals.get_or_init(|| program.globals(&mut store, instance));
-        Ok(Guest { store, instance, memory, program, limit_hit, _armed: armed })
+        if image.size() > limits.memory {
+            return Err(Error::MemoryLimit { image: image.size(), limit: limits.memory });
+        }
+        let sandbox = match self.0.idle.take(image) {
+            Some(mut sandbox) => {
+                sandbox.mapping.begin(limits.memory);
+                *sandbox.store.data_mut() = data;
+                sandbox
+            }
+            None => self.0.make(image, limits.memory, data)?,
+        };
+        let armed = deadline.map(|deadline| deadline::watch(&sandbox.mapping, deadline, limits.interrupt));
+        Ok(Guest {
+            armed: armed.transpose().map_err(Error::Deadline)?,
+            sandbox,
+            image: image.clone(),
+            program: Arc::clone(&self.0),
+            faulted: false,
+        })
     }
 }
 
 impl<T: 'static> Linked<T> {
+    fn make(&self, image: &MemoryImage, limit: usize, data: T) -> Result<Box<Sandbox<T>>> {
+        let mapping = Mapping::new(image, limit).map_err(Error::Memory)?;
+        let mut store = Store::new(self.instance.module().engine(), data);
+        let instance =
+            with_memory(Arc::clone(&mapping), image.size(), || self.instance.instantiate(&mut store))
+                .map_err(Error::Instantiate)?;
+        let memory = instance
+            .get_module_export(&mut store, &self.memory)
+            .and_then(Extern::into_memory)
+            .ok_or_else(|| Error::Unsuitable("its export `memory` is not a memory".to_owned()))?;
+        self.initial_globals.get_or_init(|| self.globals(&mut store, instance));
+        Ok(Box::new(Sandbox { store, instance, memory, mapping }))
+    }
+
+    /// The first of the globals that code can write whose bits are not those of a fresh instance: its name, and both values.
+    fn moved_global(&self, sandbox: &mut Sandbox<T>) -> Option<(&str, u64, u64)> {
+        let now = self.globals(&mut sandbox.store, sandbox.instance);
+        let initial = self.initial_globals.get()?;
+        let mut all = self.globals.iter().zip(initial).zip(&now);
+        all.find_map(|(((name, _), initial), now)| {
+            (initial != now).then_some((name.as_str(), *initial, *now))
+        })
+    }
+
     /// The bits of the globals that code can write.
     fn globals(&self, store: &mut Store<T>, instance: Instance) -> Vec<u64> {
         let mut bits =
@@ -68,15 +97,23 @@ impl<T: 'static> Linked<T> {
     }
 }
 
-/// A sandbox: one running guest, isolated from all others. Dropping it drops everything it did.
-pub struct Guest<T: 'static> {
-    // Dropped first: while it lives the guest can run, and the deadline must be watched.
+/// An instance with its memory.
+pub(super) struct Sandbox<T: 'static> {
     store: Store<T>,
     instance: Instance,
     memory: Memory,
+    mapping: Arc<Mapping>,
+}
+
+/// A sandbox: one running guest, isolated from all others. Dropping it drops everything it did.
+pub struct Guest<T: 'static> {
+    // Dropped first, so that nothing is done to a guest that is gone.
+    armed: Option<deadline::Armed>,
+    sandbox: Box<Sandbox<T>>,
+    image: MemoryImage,
     program: Arc<Linked<T>>,
-    limit_hit: Arc<AtomicBool>,
-    _armed: Option<deadline::Armed>,
+    /// Whether a call did not return.
+    faulted: bool,
 }
 
 impl<T: 'static> fmt::Debug for Guest<T> {
@@ -95,32 +132,37 @@ impl<T: 'static> Guest<T> {
         Params: WasmParams,
         Results: WasmResults,
     {
+        let Sandbox { store, instance, mapping, .. } = &mut *self.sandbox;
         let function = self
             .program
             .exports
             .get(name)
-            .and_then(|export| self.instance.get_module_export(&mut self.store, export)?.into_func())
-            .and_then(|function| function.typed::<Params, Results>(&self.store).ok())
+            .and_then(|export| instance.get_module_export(&mut *store, export)?.into_func())
+            .and_then(|function| function.typed::<Params, Results>(&*store).ok())
             .ok_or_else(|| Fault::NoFunction {
                 name: name.to_owned(),
                 ty: type_name::<fn(Params) -> Results>(),
             })?;
         // The engine measures a guest's stack from where it is entered and does not know how much the thread has
         // left; on the two megabytes most threads have, a deep recursion would end the process.
-        stacker::maybe_grow(GUEST_STACK + HOST_STACK, THREAD_STACK, || function.call(&mut self.store, params))
-            .map_err(|error| Fault::new(error, self.memory_limit_hit()))
+        stacker::maybe_grow(GUEST_STACK + HOST_STACK, THREAD_STACK, || function.call(store, params)).map_err(
+            |error| {
+                self.faulted = true;
+                Fault::new(error, mapping)
+            },
+        )
     }
 
     /// The bytes of the guest's memory at `address`.
     pub fn read(&self, address: u32, len: usize) -> Result<&[u8], Fault> {
-        let memory = self.memory.data(&self.store);
+        let memory = self.sandbox.memory.data(&self.sandbox.store);
         let outside = Fault::Address { address, len, size: memory.len() };
         memory.get(address as usize..).and_then(|rest| rest.get(..len)).ok_or(outside)
     }
 
     /// Copies bytes into the guest's memory at `address`.
     pub fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), Fault> {
-        let memory = self.memory.data_mut(&mut self.store);
+        let memory = self.sandbox.memory.data_mut(&mut self.sandbox.store);
         let outside = Fault::Address { address, len: bytes.len(), size: memory.len() };
         let place = memory.get_mut(address as usize..).and_then(|rest| rest.get_mut(..bytes.len()));
         place.ok_or(outside)?.copy_from_slice(bytes);
@@ -129,43 +171,51 @@ impl<T: 'static> Guest<T> {
 
     /// What the host's functions find in their caller.
     pub fn data(&self) -> &T {
-        self.store.data()
+        self.sandbox.store.data()
     }
 
     /// As [`data`](Guest::data), to change it.
     pub fn data_mut(&mut self) -> &mut T {
-        self.store.data_mut()
+        self.sandbox.store.data_mut()
     }
 
-    /// Ends the sandbox and keeps its data.
-    pub fn into_data(self) -> T {
-        self.store.into_data()
+    /// Ends the sandbox and keeps its data. What the guest has done is undone at once, so that the next sandbox with the same image
+    /// starts sooner; where that cannot be done for certain, after a fault or when the memory has grown, all of it is dropped.
+    pub fn finish(self) -> T
+    where
+        T: Default,
+    {
+        let Guest { armed, mut sandbox, image, program, faulted } = self;
+        let data = std::mem::take(sandbox.store.data_mut());
+        drop(armed);
+        if !faulted && program.moved_global(&mut sandbox).is_none() {
+            let Sandbox { store, memory, mapping, .. } = &mut *sandbox;
+            if let Some(kept) = mapping.reset(memory.data_mut(store), &image) {
+                program.idle.put(&image, sandbox, kept);
+            }
+        }
+        data
     }
 
     /// The size of the guest's memory, in bytes. Memories only grow, so this is also the most it has used.
     pub fn memory_size(&self) -> usize {
-        self.memory.data_size(&self.store)
+        self.sandbox.memory.data_size(&self.sandbox.store)
     }
 
     /// Whether the guest asked for more memory than [`Limits::memory`] at least once. What it makes of the refusal is
     /// up to the guest; Python raises `MemoryError`.
     pub fn memory_limit_hit(&self) -> bool {
-        self.limit_hit.load(Ordering::Relaxed)
+        self.sandbox.mapping.limit_hit()
     }
 
     /// The memory as it is now, for sandboxes that go on from here.
     ///
     /// Fails if a call was cut short by a fault: the memory then describes a guest in the middle of something.
     pub fn capture(&mut self) -> Result<MemoryImage> {
-        let program = Arc::clone(&self.program);
-        let now = program.globals(&mut self.store, self.instance);
-        let initial = program.initial_globals.get().unwrap_or(&now);
-        for (((global, _), &initial), found) in program.globals.iter().zip(initial).zip(now.iter().copied()) {
-            if found != initial {
-                return Err(Error::NotAtRest { global: global.clone(), initial, found });
-            }
+        if let Some((global, initial, found)) = self.program.moved_global(&mut self.sandbox) {
+            return Err(Error::NotAtRest { global: global.to_owned(), initial, found });
         }
-        MemoryImage::from_bytes(self.memory.data(&self.store))
+        MemoryImage::from_bytes(self.sandbox.memory.data(&self.sandbox.store))
     }
 }
 
@@ -177,7 +227,7 @@ mod tests {
     use crate::{Code, boot_memory, compile};
 
     const PAGE: u32 = 64 << 10;
-    const UNLIMITED: Limits = Limits { memory: 4 << 30, deadline: None };
+    const UNLIMITED: Limits = Limits { memory: 4 << 30, deadline: None, interrupt: None };
 
     /// A guest that can do everything these tests need.
     const GUEST: &str = r#"(module
@@ -193,6 +243,18 @@ mod tests {
             (global.set $sp (local.get 0)))
         (func (export "stack_pointer") (result i32) (global.get $sp))
         (func (export "spin") (loop (br 0)))
+        (func (export "spin_and_read") (loop (drop (i32.load (i32.const 64))) (br 0)))
+        (func (export "spin_and_write") (loop (i32.store (i32.const 64) (i32.const 1)) (br 0)))
+        (func (export "spin_deeply") (param i32)
+            (loop $outer (local.set 0 (i32.const 0))
+                (loop $inner (br_if $inner (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 9))))
+                (br $outer)))
+        (func $tree (export "recurse_widely") (param i32)
+            (if (local.get 0) (then
+                (call $tree (i32.sub (local.get 0) (i32.const 1)))
+                (call $tree (i32.sub (local.get 0) (i32.const 1))))))
+        (func $chain (export "tail_call") (return_call $chain))
+        (func (export "wait_for") (param i32) (loop (br_if 0 (i32.eqz (i32.load (local.get 0))))))
         (func $recurse (export "recurse") (param i32) (result i32)
             (i32.add (call $recurse (local.get 0)) (i32.const 1)))
         (func $abort unreachable)
@@ -266,20 +328,22 @@ mod tests {
         let cases = [
             (pages(1), usize::MAX, "does not belong to this machine code"),
             (pages(4), usize::MAX, "does not belong to this machine code"),
-            (image, PAGE as usize, "the memory image alone takes 131072 bytes, and the limit is 65536"),
         ];
         for (image, memory, expected) in cases {
-            let error = program.instantiate(&image, Limits { memory, deadline: None }, ()).unwrap_err();
+            let error = program.instantiate(&image, Limits { memory, ..UNLIMITED }, ()).unwrap_err();
             let Error::Instantiate(source) = error else { panic!("{error}") };
             assert!(format!("{source:#}").contains(expected), "{source:#}");
         }
+        let error =
+            program.instantiate(&image, Limits { memory: PAGE as usize, ..UNLIMITED }, ()).unwrap_err();
+        assert!(matches!(error, Error::MemoryLimit { image: 131_072, limit: 65_536 }), "{error}");
     }
 
     #[test]
     fn the_memory_limit_refuses_growth_and_is_reported() {
         let (program, image) = program(GUEST);
         let memory = 3 * PAGE as usize;
-        let mut guest = program.instantiate(&image, Limits { memory, deadline: None }, ()).unwrap();
+        let mut guest = program.instantiate(&image, Limits { memory, ..UNLIMITED }, ()).unwrap();
         assert_eq!(guest.call::<_, i32>("grow", 2).unwrap(), 1);
         assert!(!guest.memory_limit_hit());
         assert_eq!(guest.call::<_, i32>("grow", 1).unwrap(), -1);
@@ -292,7 +356,7 @@ mod tests {
     #[test]
     fn deadlines_stop_their_own_guest_and_no_other() {
         let (program, image) = program(GUEST);
-        let limits = |deadline| Limits { memory: usize::MAX, deadline: Some(deadline) };
+        let limits = |deadline| Limits { memory: usize::MAX, deadline: Some(deadline), interrupt: None };
         let mut patient = program.instantiate(&image, limits(Duration::from_secs(3600)), ()).unwrap();
         let mut unlimited = program.instantiate(&image, UNLIMITED, ()).unwrap();
         for milliseconds in [0, 1, 30] {
@@ -302,9 +366,92 @@ mod tests {
                 let fault = guest.call::<_, ()>("spin", ()).unwrap_err();
                 assert!(matches!(fault, Fault::Deadline), "{fault}");
             }
+            guest.finish();
         }
         assert_eq!(patient.call::<_, u32>("size", ()).unwrap(), 1);
         assert_eq!(unlimited.call::<_, u32>("size", ()).unwrap(), 1);
+    }
+
+    #[test]
+    fn whatever_a_guest_does_without_end_it_can_be_stopped() {
+        let (program, image) = program(GUEST);
+        let limits = Limits { deadline: Some(Duration::from_millis(5)), ..UNLIMITED };
+        let mut start = || program.instantiate(&image, limits, ()).unwrap();
+        for name in ["spin", "spin_and_read", "spin_and_write", "tail_call"] {
+            let fault = start().call::<_, ()>(name, ()).unwrap_err();
+            assert!(matches!(fault, Fault::Deadline), "{name}: {fault}");
+        }
+        for (name, argument) in [("spin_deeply", 0), ("recurse_widely", 1000), ("wait_for", 64)] {
+            let fault = start().call::<_, ()>(name, argument).unwrap_err();
+            assert!(matches!(fault, Fault::Deadline), "{name}: {fault}");
+        }
+    }
+
+    #[test]
+    fn guests_are_asked_to_end_before_they_are_stopped() {
+        let (program, image) = program(GUEST);
+        let interrupt = |address| Some(Interrupt { address, bits: 6, grace: Duration::from_secs(3600) });
+        let limits = |address| Limits {
+            deadline: Some(Duration::from_millis(5)),
+            interrupt: interrupt(address),
+            ..UNLIMITED
+        };
+        for _ in 0..3 {
+            let mut guest = program.instantiate(&image, limits(64), ()).unwrap();
+            guest.call::<_, ()>("wait_for", 64).unwrap();
+            assert_eq!(guest.call::<_, u32>("load", 64).unwrap(), 6);
+            guest.finish();
+        }
+        // One that names a wrong word is stopped when its grace is over, like one that does not heed it.
+        for address in [63, 64, PAGE - 2, PAGE, u32::MAX - 3] {
+            let mut limits = limits(address);
+            limits.interrupt.as_mut().unwrap().grace = Duration::from_millis(5);
+            let mut guest = program.instantiate(&image, limits, ()).unwrap();
+            let fault = guest.call::<_, ()>("spin", ()).unwrap_err();
+            assert!(matches!(fault, Fault::Deadline), "{address}: {fault}");
+        }
+    }
+
+    #[test]
+    fn the_last_page_is_no_memory() {
+        let (program, _) = program(&GUEST.replace(r#""memory") 1)"#, r#""memory") 1 65536)"#));
+        let image = MemoryImage::from_bytes(&vec![0; PAGE as usize]).unwrap();
+        let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
+        assert_eq!(guest.call::<_, i32>("grow", 65535).unwrap(), -1);
+        assert_eq!(guest.call::<_, i32>("grow", 65534).unwrap(), 1);
+        let last = u32::MAX - PAGE + 1;
+        assert!(matches!(guest.read(last, 1), Err(Fault::Address { .. })));
+        guest.write(last - 1, b"x").unwrap();
+        // Code can read it, and finds nothing there; it cannot write.
+        assert_eq!(guest.call::<_, u32>("load", last).unwrap(), 0);
+        assert!(guest.call::<_, ()>("store", (last, 1_u32)).is_err());
+    }
+
+    #[test]
+    fn a_sandbox_that_ended_is_as_if_it_had_never_been_used() {
+        let (program, _) = program(GUEST);
+        // More pages than fit into one answer of the system, written with gaps between them.
+        let size = 1024 * PAGE as usize;
+        let content: Vec<u8> = (0..size).map(|at| (at / 4096 % 251) as u8).collect();
+        let image = MemoryImage::from_bytes(&content).unwrap();
+        let mut seed = 1_u32;
+        for round in 0..20 {
+            let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
+            assert!(guest.read(0, size).unwrap() == content, "round {round}");
+            assert_eq!(guest.call::<_, i32>("stack_pointer", ()).unwrap(), 65536, "round {round}");
+            for _ in 0..[0, 1, 900, 20_000][round % 4] {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let address = (seed >> 3) % (size as u32 - 4);
+                guest.call::<_, ()>("store", (address, !seed)).unwrap();
+            }
+            match round % 7 {
+                3 => drop(guest.call::<_, ()>("fill", 0xff_u32)),
+                4 => drop(guest.call::<_, i32>("grow", 1)),
+                5 => drop(guest.call::<_, ()>("fail_midway", ())),
+                _ => (),
+            }
+            guest.finish();
+        }
     }
 
     #[test]
@@ -336,7 +483,8 @@ mod tests {
                         assert_eq!(guest.call::<_, u32>("size", ()).unwrap(), u32::from(tag));
                         let expected = u32::from_le_bytes([tag; 4]);
                         assert_eq!(guest.call::<_, u32>("load", 100).unwrap(), expected);
-                        guest.call::<_, ()>("fill", 0xff_u32).unwrap();
+                        guest.call::<_, ()>("store", (100, 0xff_u32)).unwrap();
+                        guest.finish();
                     }
                 });
             }

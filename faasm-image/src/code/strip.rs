@@ -1,26 +1,41 @@
-//! Reduces a WebAssembly module to its code, and checks that its memory is all the state it has.
+//! Reduces a WebAssembly module to its code, checks that its memory is all the state it has, and makes it stoppable.
 
 use std::ops::Range;
 
-use wasm_encoder::{Module, RawSection};
+use wasm_encoder::{CodeSection, MemorySection, Module, RawSection};
 use wasmparser::{
     DataKind, Encoding, ExternalKind, FunctionBody, GlobalType, KnownCustom, MemoryType, Operator, Parser,
     Payload, TypeRef,
 };
 
-use crate::{Error, Result};
+use super::poll;
+use crate::{Error, Result, engine::POLL, memory::PAGE};
 
-/// The module without data segments and without custom sections but the names of functions.
+/// The module without data segments and without custom sections but the names of functions, with the reads in its code by
+/// which it can be stopped, and with a memory that does not grow into the page that they read.
 ///
 /// Fails if a sandbox restored from an image of its memory would not be as the captured one was.
 pub(super) fn strip(wasm: &[u8]) -> Result<Vec<u8>> {
     let mut module = Module::new();
     let mut state = State::default();
+    let mut code = CodeSection::new();
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;
         state.check(&payload)?;
         let keep = match &payload {
             Payload::DataSection(_) | Payload::DataCountSection { .. } => false,
+            Payload::MemorySection(section) => {
+                module.section(&memories(section)?);
+                false
+            }
+            Payload::CodeSectionStart { .. } => false,
+            Payload::CodeSectionEntry(body) => {
+                code.raw(&poll::instrument(body)?);
+                if code.len() == state.bodies {
+                    module.section(&code);
+                }
+                false
+            }
             Payload::CustomSection(section) => matches!(section.as_known(), KnownCustom::Name(_)),
             _ => true,
         };
@@ -34,6 +49,26 @@ pub(super) fn strip(wasm: &[u8]) -> Result<Vec<u8>> {
     Ok(module.finish())
 }
 
+fn memories(section: &wasmparser::MemorySectionReader<'_>) -> Result<MemorySection> {
+    const MOST: u64 = (POLL / PAGE) as u64;
+    let mut memories = MemorySection::new();
+    for ty in section.clone() {
+        let wasmparser::MemoryType { initial: minimum, maximum, .. } = ty?;
+        if minimum > MOST {
+            return unsuitable(format!("its memory has at least {minimum} pages, and {MOST} is the most"));
+        }
+        let maximum = Some(maximum.map_or(MOST, |maximum| maximum.min(MOST)));
+        memories.memory(wasm_encoder::MemoryType {
+            minimum,
+            maximum,
+            memory64: false,
+            shared: false,
+            page_size_log2: None,
+        });
+    }
+    Ok(memories)
+}
+
 fn section(wasm: &[u8], range: Range<usize>, id: u8) -> Result<&[u8]> {
     // The parser has read this range, so this does not fail; but nothing here may panic on input.
     wasm.get(range).ok_or_else(|| Error::Unsuitable(format!("section {id} ends outside the module")))
@@ -45,6 +80,8 @@ struct State {
     memories: usize,
     imported_functions: usize,
     functions: usize,
+    /// How many functions the code section has.
+    bodies: u32,
     imported_globals: u32,
     /// Indices of globals that code can write.
     variables: Vec<u32>,
@@ -117,6 +154,10 @@ impl State {
                         return unsuitable("it has passive data segments; link it without shared memory");
                     }
                 }
+                Ok(())
+            }
+            Payload::CodeSectionStart { count, .. } => {
+                self.bodies = *count;
                 Ok(())
             }
             Payload::CodeSectionEntry(body) => {

@@ -4,6 +4,7 @@ pub(crate) mod abi;
 mod clock;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use faasm_image::host::{Caller, Extern, Linker, Result, format_err};
@@ -14,15 +15,18 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 pub(crate) use clock::SleptTooLong;
 
 /// The host's side of one sandbox.
+#[derive(Default)]
 pub(crate) struct Host {
-    wasi: WasiP1Ctx,
+    /// Made when the guest first asks for something of it, which many calls never do.
+    wasi: Option<WasiP1Ctx>,
+    root: Option<Arc<Path>>,
     input: Vec<u8>,
     output: Vec<u8>,
     output_limit: usize,
     deadline: Option<Instant>,
     failure: Option<(u32, String)>,
-    stdout: MemoryOutputPipe,
-    stderr: MemoryOutputPipe,
+    /// Standard output and standard error.
+    streams: Option<(MemoryOutputPipe, MemoryOutputPipe)>,
 }
 
 /// What a sandbox has left, however it ended.
@@ -45,37 +49,37 @@ impl Host {
     /// A host that gives its guest `input` and the directory `root`, read-only, as `/`, and nothing else. A guest that sleeps is
     /// ended at `deadline`.
     pub(crate) fn new(
-        root: &Path,
+        root: Arc<Path>,
         input: Vec<u8>,
         output_limit: usize,
         deadline: Option<Instant>,
-    ) -> Result<Self> {
-        // A pipe closes when it is full. With one byte of room beyond the limit, being full tells a flood from a close fit.
-        let pipe = || MemoryOutputPipe::new(output_limit.saturating_add(1));
-        let (stdout, stderr) = (pipe(), pipe());
-        let wasi = WasiCtxBuilder::new()
-            .allow_blocking_current_thread(true)
-            .monotonic_clock(clock::Monotonic)
-            .preopened_dir(root, "/", FsPerms::ReadOnly)?
-            .stdout(stdout.clone())
-            .stderr(stderr.clone())
-            .build_p1();
-        Ok(Self { wasi, input, output: Vec::new(), output_limit, deadline, failure: None, stdout, stderr })
+    ) -> Self {
+        Self { root: Some(root), input, output_limit, deadline, ..Self::default() }
+    }
+
+    fn wasi(&mut self) -> &mut WasiP1Ctx {
+        self.wasi.get_or_insert_with(|| {
+            // A pipe closes when it is full. With one byte of room beyond the limit, being full tells a flood from a close fit.
+            let pipe = || MemoryOutputPipe::new(self.output_limit.saturating_add(1));
+            let (stdout, stderr) = (pipe(), pipe());
+            let mut wasi = WasiCtxBuilder::new();
+            wasi.allow_blocking_current_thread(true)
+                .monotonic_clock(clock::Monotonic)
+                .stdout(stdout.clone())
+                .stderr(stderr.clone());
+            if let Some(root) = &self.root {
+                // If the directory is gone, the guest finds no file, which is what there is.
+                let _ = wasi.preopened_dir(root, "/", FsPerms::ReadOnly);
+            }
+            self.streams = Some((stdout, stderr));
+            wasi.build_p1()
+        })
     }
 
     /// A host for the interpreter as a command, which has what `wasi` gives it.
     pub(crate) fn command(mut wasi: WasiCtxBuilder) -> Self {
-        let closed = MemoryOutputPipe::new(0);
-        Self {
-            wasi: wasi.allow_blocking_current_thread(true).monotonic_clock(clock::Monotonic).build_p1(),
-            input: Vec::new(),
-            output: Vec::new(),
-            output_limit: usize::MAX,
-            deadline: None,
-            failure: None,
-            stdout: closed.clone(),
-            stderr: closed,
-        }
+        let wasi = wasi.allow_blocking_current_thread(true).monotonic_clock(clock::Monotonic).build_p1();
+        Self { wasi: Some(wasi), output_limit: usize::MAX, ..Self::default() }
     }
 
     pub(crate) fn into_remains(self) -> Remains {
@@ -85,7 +89,8 @@ impl Host {
             bytes.truncate(self.output_limit);
             (bytes, flooded)
         };
-        let ((stdout, out_flooded), (stderr, err_flooded)) = (take(&self.stdout), take(&self.stderr));
+        let streams = self.streams.as_ref().map(|(stdout, stderr)| (take(stdout), take(stderr)));
+        let ((stdout, out_flooded), (stderr, err_flooded)) = streams.unwrap_or_default();
         let flooded = out_flooded || err_flooded;
         Remains { output: self.output, failure: self.failure, stdout, stderr, flooded }
     }
@@ -93,7 +98,7 @@ impl Host {
 
 /// Makes the imports of the guest known to `linker`. Their types are compared with the guest's when a program is made.
 pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
-    p1::add_to_linker_sync(linker, |host: &mut Host| &mut host.wasi)?;
+    p1::add_to_linker_sync(linker, Host::wasi)?;
     linker.allow_shadowing(true);
     linker.func_wrap("wasi_snapshot_preview1", "poll_oneoff", clock::poll_oneoff)?;
     linker.func_wrap("faasm", "input", input)?;

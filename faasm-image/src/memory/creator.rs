@@ -1,0 +1,117 @@
+//! The engine's hook that asks for memories.
+#![expect(unsafe_code, reason = "the engine's traits are promises about memory")]
+
+use std::{cell::Cell, sync::Arc};
+
+use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
+
+use super::{Mapping, PAGE};
+use crate::engine::{GUARD, RESERVATION};
+
+thread_local! {
+    static REQUEST: Cell<Option<(Arc<Mapping>, usize)>> = const { Cell::new(None) };
+}
+
+/// Runs `instantiate`, which makes one instance on this thread, and gives that instance the mapping, with `size` bytes at its
+/// start.
+///
+/// The engine has one hook for all memories and passes it nothing about the instance, hence the detour.
+pub(crate) fn with_memory<R>(mapping: Arc<Mapping>, size: usize, instantiate: impl FnOnce() -> R) -> R {
+    struct Clear;
+    impl Drop for Clear {
+        fn drop(&mut self) {
+            REQUEST.take();
+        }
+    }
+    let _clear = Clear;
+    REQUEST.set(Some((mapping, size)));
+    instantiate()
+}
+
+/// The engine's source of memories.
+pub(crate) struct Creator;
+
+// SAFETY: The engine relies on three things, and `Mapping` provides them for its whole life. (1) The base address does
+// not change. (2) From it, `RESERVATION` bytes and `GUARD` more are mapped for this memory alone, and those past
+// `byte_size` fault, but for the page at `POLL`; the constants are the engine's own settings, and the parameters are compared
+// with them here. (3) The bytes below `byte_size` can be read and written.
+//
+// The page at `POLL` can be read although it is no part of the memory. The engine takes that as the consequence of no bounds
+// check, of which it promises nothing to itself: code never assumes that an access traps. A guest finds zeros there.
+//
+// The trait asks for zeroed memory, and ours has the image's content: all content is a valid content of a linear
+// memory, and the compiler cannot have assumed zeros, since data segments and functions of the host write before the
+// first instruction runs.
+//
+// The size at the start is the image's, which may be more than the module's minimum. The engine takes the current size
+// from `byte_size` when it fills in the instance (`LinearMemoryProxy::vmmemory` in wasmtime 48), and both
+// `memory.size` and bounds checks of the host read it from there. Compiled code assumes of the declared type only
+// what a larger memory still satisfies: that constant addresses below the minimum are in bounds, and that the size is
+// fixed if minimum and maximum are equal. Accesses are otherwise unchecked: a 32-bit address plus a static offset
+// below `GUARD` stays within the mapping, and larger offsets are compared with `RESERVATION`, not with the size.
+// Growth counts from the current size and is limited by the declared maximum, as in a memory that has grown.
+unsafe impl MemoryCreator for Creator {
+    fn new_memory(
+        &self,
+        ty: MemoryType,
+        minimum: usize,
+        maximum: Option<usize>,
+        reserved: Option<usize>,
+        guard: usize,
+    ) -> Result<Box<dyn LinearMemory>, String> {
+        let (mapping, size) = REQUEST.take().ok_or("no memory image was provided for this memory")?;
+        if reserved != Some(RESERVATION) || guard != GUARD || ty.page_size() != PAGE as u64 || ty.is_shared()
+        {
+            return Err("this kind of memory cannot be mapped from an image".to_owned());
+        }
+        if size < minimum || maximum.is_some_and(|maximum| size > maximum) {
+            return Err(format!("a memory image of {size} bytes does not belong to this machine code"));
+        }
+        Ok(Box::new(GuestMemory { mapping, size }))
+    }
+}
+
+/// The memory of one guest, as the engine sees it.
+struct GuestMemory {
+    mapping: Arc<Mapping>,
+    size: usize,
+}
+
+// SAFETY: See `Creator`. `as_ptr` is constant; `grow_to` makes the new bytes accessible before it raises the size.
+unsafe impl LinearMemory for GuestMemory {
+    fn byte_size(&self) -> usize {
+        self.size
+    }
+
+    fn byte_capacity(&self) -> usize {
+        RESERVATION
+    }
+
+    fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
+        // The engine turns an error into the guest's -1.
+        self.mapping.grow_to(new_size)?;
+        self.size = new_size;
+        Ok(())
+    }
+
+    fn as_ptr(&self) -> *mut u8 {
+        self.mapping.base()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemoryImage;
+
+    #[test]
+    fn a_memory_nobody_asked_for_is_refused() {
+        let ask = || Creator.new_memory(MemoryType::new(1, None), PAGE, None, Some(RESERVATION), GUARD);
+        assert!(ask().is_err());
+        let image = MemoryImage::from_bytes(&[0; PAGE]).unwrap();
+        let mapping = || Mapping::new(&image, RESERVATION).unwrap();
+        assert!(with_memory(mapping(), PAGE, ask).is_ok());
+        with_memory(mapping(), PAGE, || ());
+        assert!(ask().is_err(), "a request outlived its instantiation");
+    }
+}
