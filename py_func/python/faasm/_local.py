@@ -208,7 +208,7 @@ def _finish(call: _Call, result: object) -> None:
 
 
 def state_keys() -> list[str]:
-    return list({key for user, key in [*_values, *_pushed] if user == _current.user})
+    return list({key for user, key in [*_values, *_pushed, *_logs] if user == _current.user})
 
 
 def state_size(key: str) -> int:
@@ -245,6 +245,8 @@ def state_write_at(key: str, offset: int, data: Buffer, total: int = -1) -> None
     size = total if value is None else len(value)
     if size < 0:
         raise KeyError(key)
+    if 0 <= total != size:
+        raise ValueError(f"the value of {key!r} has {size} bytes, not {total}: resize it first")
     if offset + len(new) > size:
         raise ValueError(f"bytes {offset} to {offset + len(new)} are beyond the end of {key!r}, which has {size}")
     if value is None:
@@ -260,8 +262,8 @@ def state_resize(key: str, size: int) -> None:
 
 
 def state_delete(key: str) -> None:
-    _values.pop(_name(key), None)
-    _pushed.pop(_name(key), None)
+    for kept in (_values, _pushed, _logs):
+        kept.pop(_name(key), None)
 
 
 def state_push(key: str) -> None:
@@ -273,9 +275,9 @@ state_push_partial = state_push
 
 
 def state_pull(key: str) -> None:
-    if _name(key) not in _pushed:
-        raise KeyError(key)
-    _values.pop(_name(key), None)
+    _value(key)
+    if _name(key) in _pushed:
+        del _values[_name(key)]
 
 
 def state_append(key: str, data: Buffer) -> None:

@@ -44,7 +44,7 @@ __all__ = [
 
 
 def keys() -> list[str]:
-    """Returns the keys of all values of this user, sorted."""
+    """Returns the keys under which this user has a value or a log, sorted."""
     return sorted(_host.state_keys())
 
 
@@ -82,7 +82,8 @@ def write(key: str, data: Buffer) -> None:
 def write_at(key: str, offset: int, data: Buffer, total: int | None = None) -> None:
     """Writes into the value. If there is none and `total` is given, one of that size, of zeros, is made first.
 
-    Raises ValueError if the data goes beyond the value's end. Writes of several calls into different parts are all kept.
+    Writes of several calls into different parts are all kept. Raises ValueError if the data goes beyond the value's end, or if
+    there is a value of another size than `total`.
     """
     _host.state_write_at(key, offset, data, -1 if total is None else total)
 
@@ -93,7 +94,7 @@ def resize(key: str, size: int) -> None:
 
 
 def delete(key: str) -> None:
-    """Removes the value from both tiers, if there is one. What was appended under the key stays."""
+    """Removes the value from both tiers, and the log, if there are any."""
     _host.state_delete(key)
 
 
@@ -108,12 +109,15 @@ def push_partial(key: str) -> None:
 
 
 def pull(key: str) -> None:
-    """Forgets the local tier's copy, so that the value is the global tier's. What was written and not pushed is lost."""
+    """Forgets the local tier's copy, so that the value is the global tier's. What was written and not pushed is lost.
+
+    Only a value that was never pushed at all stays as it is.
+    """
     _host.state_pull(key)
 
 
 def append(key: str, data: Buffer) -> None:
-    """Adds an entry to the log of that key, which lives in the global tier, apart from the value of the same key."""
+    """Adds an entry to the log of that key, which lives in the global tier, beside the value of the same key, if any."""
     _host.state_append(key, data)
 
 

@@ -1,8 +1,8 @@
 """Input and output, state and chained calls under the names of the original library, both generations of them.
 
 Arguments are in the original's order. Lengths of whole values, which its host had to be told, may be left out. What
-differs is what the host does now: reading, pulling or pushing what does not exist raises KeyError, and writing a value with
-another size than it has raises ValueError.
+differs is what the host does now: reading, pulling or pushing what does not exist raises KeyError, and writing with another
+size than the value has raises ValueError.
 
 There are two local modes, for running a function as a plain Python program. They are chosen with the functions below, or by
 setting the environment variables of the same names to anything but nothing. With PYTHON_LOCAL_CHAINING, chained functions are
@@ -117,7 +117,7 @@ def write_state(key: str, value: Buffer) -> None:
 
 
 def write_state_offset(key: str, total_len: int, offset: int, value: Buffer) -> None:
-    """Writes into a value. If there is none, one of `total_len` zeros is made first."""
+    """Writes into a value of `total_len` bytes. If there is none, one of zeros is made first."""
     state.write_at(key, int(offset), value, int(total_len))
 
 
