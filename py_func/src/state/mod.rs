@@ -24,6 +24,7 @@
 
 mod content;
 mod dirty;
+mod durable;
 mod error;
 mod global;
 mod local;
@@ -39,6 +40,7 @@ use bytes::Bytes;
 
 use crate::function::is_valid_name;
 use content::Content;
+pub use durable::Durable;
 pub use error::Error;
 pub use global::{BoxFuture, Change, Global, OVERHEAD};
 use local::{Entry, Local};

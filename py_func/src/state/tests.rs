@@ -1,4 +1,4 @@
-mod model;
+pub(super) mod model;
 
 use std::pin::pin;
 use std::sync::Arc;
