@@ -28,6 +28,7 @@ mod interpreter;
 mod registry;
 mod runtime;
 mod sources;
+pub mod state;
 
 pub use call::{Call, CallError, CallFailure, Output, Usage};
 pub use error::Error;
