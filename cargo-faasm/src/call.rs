@@ -144,6 +144,7 @@ fn kind(error: &CallError) -> &'static str {
         CallError::MemoryLimit { .. } => "memory-limit",
         CallError::OutputLimit { .. } => "output-limit",
         CallError::StackLimit => "stack-limit",
+        CallError::Busy { .. } => "busy",
         _ => "fault",
     }
 }

@@ -190,7 +190,8 @@ pub(crate) fn call_exit(error: &CallError) -> Exit {
         CallError::TimeLimit { .. }
         | CallError::MemoryLimit { .. }
         | CallError::OutputLimit { .. }
-        | CallError::StackLimit => Exit::Limit,
+        | CallError::StackLimit
+        | CallError::Busy { .. } => Exit::Limit,
         _ => Exit::Function,
     }
 }

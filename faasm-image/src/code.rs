@@ -12,7 +12,7 @@ use std::{collections::HashMap, path::Path, sync::Arc, sync::OnceLock};
 use wasmtime::{ExternType, InstancePre, Linker, Module, ModuleExport, Mutability};
 
 pub use fault::Fault;
-pub use guest::{Guest, Limits};
+pub use guest::{Guest, Limits, Stopper};
 
 use crate::{Error, Result, engine};
 

@@ -33,10 +33,6 @@ pub(crate) const GUARD: usize = 32 << 20;
 /// its developers run it with this much on WASI (`Tools/wasm/wasi.py`).
 pub(crate) const GUEST_STACK: usize = 16 << 20;
 
-/// The stack, in bytes, of a thread that can run guests without giving each a stack of its own; see
-/// [`Guest::call`](crate::Guest::call).
-pub const THREAD_STACK: usize = GUEST_STACK + 2 * HOST_STACK;
-
 /// Native stack kept free above [`GUEST_STACK`] for the functions of the host that a guest calls, in bytes.
 pub(crate) const HOST_STACK: usize = 512 << 10;
 

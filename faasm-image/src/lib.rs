@@ -12,7 +12,9 @@
 //! let program = Program::new(&image.load_code()?, |_linker| Ok(()))?;
 //! let memory = image.base()?;
 //! let mut guest = program.instantiate(&memory, Limits { memory: 256 << 20, deadline: None, interrupt: None }, ())?;
-//! let status: i32 = guest.call("run", (1_i32,))?;
+//! # async {
+//! let status: i32 = guest.call("run", (1_i32,)).await?;
+//! # Ok::<(), faasm_image::Fault>(()) };
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -29,9 +31,9 @@ mod snapshot;
 
 pub mod host;
 
-pub use code::{Code, Fault, Guest, Limits, Program, compile};
+pub use code::{Code, Fault, Guest, Limits, Program, Stopper, compile};
 pub use deadline::Interrupt;
-pub use engine::{ENGINE_VERSION, THREAD_STACK, fingerprint, host_target};
+pub use engine::{ENGINE_VERSION, fingerprint, host_target};
 pub use error::Error;
 pub use manifest::{CodeEntry, FORMAT, FileEntry, Image, Manifest};
 pub use memory::MemoryImage;

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FAASM_ABI_VERSION 1
+#define FAASM_ABI_VERSION 2
 
 /* How a load or a call ended: the kind given to faasm_fail(). */
 #define FAASM_FAIL_EXCEPTION 1 /* an exception; the text is its traceback */
@@ -18,6 +18,45 @@
 #define FAASM_FAIL_ENTRY 3     /* no such entry point; the text names those there are */
 #define FAASM_FAIL_RESULT 4    /* the entry point returned something that is no result */
 #define FAASM_FAIL_MEMORY 5    /* a MemoryError nobody caught; the text is its traceback */
+#define FAASM_FAIL_TIME 6      /* the exception by which the host had the call interrupted; the text is its traceback */
+
+/* What faasm_request() can be asked. Behind each: its name, its data, its numbers where it has them, and what it returns or
+ * answers. Keys are of the user whose function it is. */
+#define FAASM_INFO 1                  /* first: one of FAASM_INFO_*; answers text */
+#define FAASM_CONFIG 2                /* name of a flag; answers its value, FAASM_ERROR_KEY if it is not set */
+#define FAASM_LOG 3                   /* data: text; first: the level, as Python's module `logging` has it */
+#define FAASM_DIGEST 4                /* name of a hash function, data; answers the hash */
+#define FAASM_OUTPUT 5                /* answers what faasm_output() was given last */
+#define FAASM_STATE_SIZE 16           /* key; returns the value's size */
+#define FAASM_STATE_READ 17           /* key; first: offset, second: length; answers bytes, fewer past the end */
+#define FAASM_STATE_WRITE 18          /* key, data: the whole value */
+#define FAASM_STATE_WRITE_AT 19       /* key, data; first: offset, second: size of a value that is made, or FAASM_NONE */
+#define FAASM_STATE_RESIZE 20         /* key; first: the size */
+#define FAASM_STATE_DELETE 21         /* key */
+#define FAASM_STATE_PUSH 22           /* key */
+#define FAASM_STATE_PUSH_PARTIAL 23   /* key */
+#define FAASM_STATE_PULL 24           /* key */
+#define FAASM_STATE_APPEND 25         /* key, data: an entry */
+#define FAASM_STATE_APPENDED 26       /* key; first: how many, or FAASM_NONE for all; answers a list */
+#define FAASM_STATE_CLEAR_APPENDED 27 /* key */
+#define FAASM_STATE_LOCK 28           /* key; first: 1 exclusive, 0 shared; waits */
+#define FAASM_STATE_UNLOCK 29         /* key; first: as when it was locked */
+#define FAASM_STATE_KEYS 30           /* answers a list */
+#define FAASM_CHAIN 48                /* name: function, NUL, entry point, either may be empty; data: input; returns the call's number */
+#define FAASM_AWAIT 49                /* first: a call's number; waits; returns its status as 32 bits without sign, answers its output */
+
+#define FAASM_INFO_USER 0
+#define FAASM_INFO_FUNCTION 1
+#define FAASM_INFO_ENTRY 2
+#define FAASM_INFO_CALL 3
+
+#define FAASM_NONE 0x7FFFFFFFFFFFFFFF
+
+/* Why a request was refused: faasm_request() returns the negative of one of these, and the answer is a text for people. */
+#define FAASM_ERROR_KEY 1     /* there is nothing by this name */
+#define FAASM_ERROR_VALUE 2   /* something about the request is wrong */
+#define FAASM_ERROR_RUNTIME 3 /* it cannot be done now: a limit was reached, a call failed */
+#define FAASM_ERROR_SYSTEM 4  /* storage or network failed */
 
 #ifdef __wasm__
 #define FAASM_IMPORT(name) __attribute__((import_module("faasm"), import_name(#name)))
@@ -39,10 +78,24 @@ void faasm_output(const uint8_t *data, uint32_t length) FAASM_IMPORT(output);
 /* Says how the load or the call failed: one of FAASM_FAIL_*, with a UTF-8 text for people. */
 void faasm_fail(uint32_t kind, const uint8_t *text, uint32_t length) FAASM_IMPORT(fail);
 
+/* Everything else that a guest can ask of its host, one of the operations above. Returns a number that is not negative, or the
+ * negative of a FAASM_ERROR_*. Bytes that belong to it, the answer, are fetched with faasm_answer(). A list is for each
+ * entry its length, 32 bits, little endian, and its bytes. */
+int64_t faasm_request(uint32_t operation, const uint8_t *name, uint32_t name_length, const uint8_t *data, uint32_t data_length,
+                      uint64_t first, uint64_t second) FAASM_IMPORT(request);
+
+/* Copies at most `capacity` bytes of the last request's answer, starting at `offset`, to `buffer`.
+ * Returns the length of the whole answer; with a capacity of 0 that is all it does. */
+uint32_t faasm_answer(uint8_t *buffer, uint32_t capacity, uint32_t offset) FAASM_IMPORT(answer);
+
 /* Exports: implemented by the guest, called by the host in the order in which they stand here. */
 
 /* Returns FAASM_ABI_VERSION as the guest knows it. Changes nothing. */
 uint32_t faasm_abi_version(void) FAASM_EXPORT(faasm_abi_version);
+
+/* Returns where and how to interrupt the interpreter once it is initialised: in the upper half the address of a word, in the lower the
+ * bits to set in it, from another thread and while the guest runs. It then raises faasm.TimeLimit. Changes nothing. */
+uint64_t faasm_interrupt(void) FAASM_EXPORT(faasm_interrupt);
 
 /* Starts the interpreter and imports the modules named in the input, one a line. 0, or a failure was reported. */
 int32_t faasm_init(void) FAASM_EXPORT(faasm_init);

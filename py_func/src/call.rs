@@ -3,11 +3,17 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::function::Function;
+use faasm_image::Stopper;
+use tokio::task::JoinHandle;
 
-/// A call that is about to be made. `await` it, or [`wait`](Self::wait) for it where there is no async runtime.
+use crate::function::{Function, Loaded, Request};
+use crate::runtime::Inner;
+
+/// A call that is about to be made. `await` it on any async runtime: then it runs on the threads of its own one, and is cancelled when
+/// the future is dropped. Or [`wait`](Self::wait) for it: then it runs on this thread.
 #[must_use = "nothing is called before this is awaited or waited for"]
 pub struct Call<'a> {
     pub(crate) function: &'a Function,
@@ -29,24 +35,21 @@ impl Call<'_> {
         self
     }
 
-    /// Makes the call and blocks until it is done.
+    /// Makes the call on this thread, as soon as fewer than the runtime's [number](crate::RuntimeBuilder::threads) of calls compute.
     ///
     /// # Errors
     ///
     /// When the call did not return; see [`CallError`].
     pub fn wait(self) -> Result<Output, CallFailure> {
-        let (call, runtime) = self.into_job();
-        runtime.executor.run_blocking(call).unwrap_or_else(|| Err(CallFailure::stopped()))
+        let (function, runtime, request) = self.into_request();
+        let job = function.run(Arc::clone(&runtime), request);
+        runtime.executor.run_blocking(job).unwrap_or_else(|| Err(CallFailure::stopped()))
     }
 
-    fn into_job(
-        self,
-    ) -> (impl FnOnce() -> Result<Output, CallFailure> + Send + 'static, std::sync::Arc<crate::runtime::Inner>)
-    {
-        let (function, runtime) = (self.function.inner.clone(), self.function.runtime.clone());
-        let inner = runtime.clone();
-        let Self { input, entry, timeout, .. } = self;
-        (move || function.run(&inner, input, entry.as_deref(), timeout), runtime)
+    fn into_request(self) -> (Arc<Loaded>, Arc<Inner>, Request) {
+        let Self { function, input, entry, timeout } = self;
+        let request = Request { input, entry, timeout, ..Request::default() };
+        (Arc::clone(&function.inner), Arc::clone(&function.runtime), request)
     }
 }
 
@@ -55,10 +58,53 @@ impl<'a> IntoFuture for Call<'a> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let (call, runtime) = self.into_job();
-        Box::pin(
-            async move { runtime.executor.run(call).await.unwrap_or_else(|| Err(CallFailure::stopped())) },
-        )
+        Box::pin(async move {
+            let (function, runtime, request) = self.into_request();
+            let cancel = request.cancel.clone();
+            let task = runtime.executor.spawn(function.run(Arc::clone(&runtime), request));
+            let Some(task) = task else { return Err(CallFailure::stopped()) };
+            // When this future is dropped, so is the call.
+            let mut task = CancelOnDrop { task, cancel };
+            (&mut task.task).await.unwrap_or_else(|_| Err(CallFailure::stopped()))
+        })
+    }
+}
+
+/// A way to stop a call while it computes.
+#[derive(Clone, Default)]
+pub(crate) struct Cancel(Arc<Mutex<Option<Stopper>>>);
+
+impl Cancel {
+    pub(crate) fn arm(&self, stopper: Stopper) {
+        *self.lock() = Some(stopper);
+    }
+
+    /// When it returns, the call is not stopped any more.
+    pub(crate) fn disarm(&self) {
+        *self.lock() = None;
+    }
+
+    fn stop(&self) {
+        if let Some(stopper) = &*self.lock() {
+            stopper.stop();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Stopper>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct CancelOnDrop {
+    task: JoinHandle<Result<Output, CallFailure>>,
+    cancel: Cancel,
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        // The one ends a call that waits, the other one that computes.
+        self.task.abort();
+        self.cancel.stop();
     }
 }
 
@@ -103,6 +149,11 @@ impl CallFailure {
     /// The thread that ran the call is gone: a bug of this crate.
     pub(crate) fn stopped() -> Self {
         Self::fault("the thread that ran the call is gone".to_owned())
+    }
+
+    /// Too many calls wait already.
+    pub(crate) fn busy(runtime: &Inner) -> Self {
+        Self { error: CallError::Busy { limit: runtime.queue }, ..Self::fault(String::new()) }
     }
 
     pub(crate) fn fault(reason: String) -> Self {
@@ -156,14 +207,23 @@ pub enum CallError {
     },
 
     /// The time limit was reached.
-    #[error("the time limit of {} was reached", seconds(*limit))]
+    #[error("the time limit of {} was reached{}", seconds(*limit), below(text))]
     TimeLimit {
         /// The limit.
         limit: Duration,
+        /// The traceback of where that was; empty if the call had to be stopped the hard way.
+        text: String,
+    },
+
+    /// The call was not begun, because too many others wait.
+    #[error("{limit} calls are waiting already")]
+    Busy {
+        /// How many may wait.
+        limit: usize,
     },
 
     /// The memory limit was reached and the function did not cope with it.
-    #[error("the memory limit of {} was reached\n{}", mebibytes(*limit), text.trim_end())]
+    #[error("the memory limit of {} was reached{}", mebibytes(*limit), below(text))]
     MemoryLimit {
         /// The limit, in bytes.
         limit: usize,
@@ -208,9 +268,15 @@ impl CallError {
             }
             Self::OutputLimit { .. } => Some("write less, or raise the limit with --output".to_owned()),
             Self::StackLimit => Some("recurse less deeply".to_owned()),
+            Self::Busy { .. } => Some("try again later".to_owned()),
             Self::Exception { .. } | Self::Syntax { .. } | Self::Fault { .. } => None,
         }
     }
+}
+
+/// A text on lines of its own, if there is one.
+fn below(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("\n{}", text.trim_end()) }
 }
 
 fn seconds(limit: Duration) -> String {

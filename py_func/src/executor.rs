@@ -1,74 +1,88 @@
-//! The threads on which guests run. A guest computes; run on an async runtime's own threads it would hold up everything else there.
+//! Where guests run. A guest computes; run on an async runtime of somebody else it would hold up everything there.
 
+use std::future::Future;
 use std::io;
 use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::oneshot;
+use tokio::runtime::Builder;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 
-type Job = Box<dyn FnOnce() + Send>;
-
-/// A fixed number of threads with a queue before them.
+/// A number of threads, and as many permits to compute.
 pub(crate) struct Executor {
     // `None` only while dropping.
-    queue: Option<crossbeam_channel::Sender<Job>>,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    tokio: Option<tokio::runtime::Runtime>,
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    queue: usize,
 }
 
+/// The right to compute, until it is dropped. Whoever waits gives it back meanwhile.
+pub(crate) type Permit = OwnedSemaphorePermit;
+
 impl Executor {
-    /// Starts the threads; their number is that of the processors if `threads` is `None`.
-    pub(crate) fn start(threads: Option<NonZero<usize>>) -> io::Result<Self> {
+    /// Starts the threads; their number is that of the processors if `threads` is `None`. More than `queue` calls do not wait.
+    pub(crate) fn start(threads: Option<NonZero<usize>>, queue: usize) -> io::Result<Self> {
         let count = match threads {
             Some(count) => count.get(),
             None => std::thread::available_parallelism().map_or(1, NonZero::get),
         };
-        let (queue, jobs) = crossbeam_channel::unbounded::<Job>();
-        let threads = (0..count)
-            .map(|number| {
-                let jobs = jobs.clone();
-                std::thread::Builder::new()
-                    .name(format!("faasm-{number}"))
-                    .stack_size(faasm_image::THREAD_STACK)
-                    .spawn(move || jobs.iter().for_each(|job| job()))
-            })
-            .collect::<io::Result<_>>()?;
-        Ok(Self { queue: Some(queue), threads })
+        let tokio =
+            Builder::new_multi_thread().worker_threads(count).thread_name("faasm").enable_time().build()?;
+        let permits = Arc::new(Semaphore::new(count));
+        Ok(Self { tokio: Some(tokio), permits, waiting: AtomicUsize::new(0), queue })
     }
 
-    /// Runs `job` and waits for what it returns without blocking the thread; `None` if it panicked.
-    pub(crate) fn run<T: Send + 'static, J: FnOnce() -> T + Send + 'static>(
-        &self,
-        job: J,
-    ) -> impl Future<Output = Option<T>> + Send + use<T, J> {
-        let (sender, receiver) = oneshot::channel();
-        let job = Box::new(move || {
-            // A panic must cost one call, not a thread; the caller sees that the sender is gone.
-            if let Ok(result) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)) {
-                let _ = sender.send(result);
+    /// Waits for the right to compute. `None` if too many wait already.
+    pub(crate) async fn admit(&self) -> Option<Permit> {
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
             }
-        });
-        if let Some(queue) = &self.queue {
-            let _ = queue.send(job);
         }
-        async move { receiver.await.ok() }
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Some(permit);
+        }
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
+        if before >= self.queue {
+            return None;
+        }
+        self.readmit().await
     }
 
-    /// Runs `job` and blocks until it has returned; `None` if it panicked.
-    pub(crate) fn run_blocking<T: Send + 'static>(
+    /// Waits for the right to compute, however many wait: for a call that has begun.
+    pub(crate) async fn readmit(&self) -> Option<Permit> {
+        // An error would mean that the semaphore is closed, which nobody does.
+        Arc::clone(&self.permits).acquire_owned().await.ok()
+    }
+
+    /// Runs `job` on one of the threads.
+    pub(crate) fn spawn<T: Send + 'static>(
         &self,
-        job: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        pollster::block_on(self.run(job))
+        job: impl Future<Output = T> + Send + 'static,
+    ) -> Option<JoinHandle<T>> {
+        self.tokio.as_ref().map(|tokio| tokio.spawn(job))
+    }
+
+    /// Runs `job` on this thread and blocks until it is ready; `None` if it panicked.
+    pub(crate) fn run_blocking<T>(&self, job: impl Future<Output = T>) -> Option<T> {
+        // Its timers are those of the threads.
+        let _entered = self.tokio.as_ref()?.enter();
+        // A panic must cost one call, and not the thread of whoever made it.
+        catch_unwind(AssertUnwindSafe(|| pollster::block_on(job))).ok()
     }
 }
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        self.queue = None;
-        for thread in self.threads.drain(..) {
-            // The last reference to a runtime may be dropped by one of its own jobs.
-            if thread.thread().id() != std::thread::current().id() {
-                let _ = thread.join();
-            }
+        // Not by waiting: the last reference to a runtime may be dropped by one of its own jobs.
+        if let Some(tokio) = self.tokio.take() {
+            tokio.shutdown_background();
         }
     }
 }
@@ -77,10 +91,41 @@ impl Drop for Executor {
 mod tests {
     use super::*;
 
+    fn one() -> Executor {
+        Executor::start(NonZero::new(1), 1).unwrap()
+    }
+
     #[test]
     fn a_panic_costs_one_job_and_no_thread() {
-        let executor = Executor::start(NonZero::new(1)).unwrap();
-        assert_eq!(executor.run_blocking(|| -> u32 { panic!("expected by this test") }), None);
-        assert_eq!(executor.run_blocking(|| 1), Some(1));
+        let executor = one();
+        let panics = || async { panic!("expected by this test") };
+        assert_eq!(executor.run_blocking::<u32>(panics()), None);
+        assert!(executor.run_blocking(executor.spawn(panics()).unwrap()).unwrap().is_err());
+        assert_eq!(executor.run_blocking(executor.spawn(async { 1 }).unwrap()).unwrap().unwrap(), 1);
+    }
+
+    #[test]
+    fn so_many_wait_and_no_more() {
+        let executor = one();
+        executor.run_blocking(async {
+            let first = executor.admit().await.unwrap();
+            let mut second = Box::pin(executor.admit());
+            assert!(futures_poll(&mut second).await.is_none());
+            assert!(executor.admit().await.is_none(), "one may wait, and one does");
+            drop(first);
+            drop(second.await.unwrap());
+            assert!(executor.admit().await.is_some());
+        });
+    }
+
+    /// Polls once.
+    async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+                std::task::Poll::Ready(value) => Some(value),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
     }
 }

@@ -1,15 +1,16 @@
 //! Functions: a module that was imported once, kept as an image of the memory after that.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use faasm_image::{Fault, Guest, MemoryImage};
-use wasmtime_wasi::I32Exit;
+use faasm_image::MemoryImage;
 
-use crate::call::{Call, CallError, CallFailure, Output, Usage};
+use crate::call::{Call, CallFailure, Cancel, Output};
 use crate::error::Error;
-use crate::host::{Host, OutputTooLarge, SleptTooLong, abi};
+use crate::host::{CallContext, Host, Lineage};
 use crate::runtime::{Inner, Runtime};
+use crate::sandbox::Sandbox;
 
 /// The entry point of a function that names no other.
 const DEFAULT_ENTRY: &str = "faasm_main";
@@ -74,7 +75,8 @@ impl<'a> FunctionBuilder<'a> {
     }
 
     /// Imports the module, in a sandbox with the runtime's limits, and keeps the memory for calls to start from. Blocks for
-    /// milliseconds, or as long as the module's own code takes.
+    /// milliseconds, or as long as the module's own code takes. Other functions can chain to it by its name from then on, for as long
+    /// as the result lives.
     ///
     /// # Errors
     ///
@@ -98,20 +100,23 @@ impl<'a> FunctionBuilder<'a> {
         }
         request.extend(source);
 
-        let job = Arc::clone(&runtime);
-        let loaded = runtime.executor.run_blocking(move || {
-            let started = Instant::now();
-            let mut sandbox = Sandbox::new(&job, job.base(), request, None)?;
-            let status = sandbox.guest.call("faasm_load", ());
+        let host = Host::new(request, CallContext::loading(&runtime, &user, &name));
+        let load = async {
+            let _permit = runtime.executor.admit().await.ok_or_else(|| CallFailure::busy(&runtime))?;
+            let mut sandbox = Sandbox::new(&runtime, runtime.base(), host, None)?;
+            let status = sandbox.guest.call("faasm_load", ()).await;
             let memory = sandbox.guest.capture();
             // Whatever went wrong in the guest explains itself better than a memory that cannot be captured.
-            sandbox.finish(started, status).map(|_| memory)
-        });
+            sandbox.finish(status).map(|_| memory)
+        };
+        let loaded = runtime.executor.run_blocking(load);
         let memory = match loaded.unwrap_or_else(|| Err(CallFailure::stopped())) {
             Ok(memory) => memory?,
             Err(source) => return Err(Error::Load { user, function: name, source }),
         };
-        Ok(Function { inner: Arc::new(Loaded { user, name, memory }), runtime })
+        let inner = Arc::new(Loaded { user, name, entry, memory });
+        runtime.functions.insert(&inner);
+        Ok(Function { inner, runtime })
     }
 }
 
@@ -123,109 +128,65 @@ pub(crate) fn is_valid_name(name: &str) -> bool {
 
 /// What is kept of a function.
 pub(crate) struct Loaded {
-    user: String,
-    name: String,
+    pub(crate) user: String,
+    pub(crate) name: String,
+    pub(crate) entry: String,
     memory: MemoryImage,
 }
 
 impl Loaded {
-    /// Makes a call on this thread.
-    pub(crate) fn run(
-        &self,
-        runtime: &Inner,
-        input: Vec<u8>,
-        entry: Option<&str>,
-        timeout: Option<Duration>,
+    /// Makes a call.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        runtime: Arc<Inner>,
+        request: Request,
     ) -> Result<Output, CallFailure> {
-        let started = Instant::now();
-        let mut sandbox = Sandbox::new(runtime, &self.memory, input, timeout)?;
-        let status = sandbox.call(entry.unwrap_or_default());
-        sandbox.finish(started, status)
+        let Request { input, entry, timeout, lineage, admitted, cancel } = request;
+        let permit = match admitted {
+            true => runtime.executor.readmit().await,
+            false => runtime.executor.admit().await,
+        };
+        let permit = permit.ok_or_else(|| CallFailure::busy(&runtime))?;
+        let context = CallContext::calling(&runtime, &self, entry.as_deref(), lineage, permit);
+        let mut sandbox = Sandbox::new(&runtime, &self.memory, Host::new(input, context), timeout)?;
+        cancel.arm(sandbox.guest.stopper());
+        let status = sandbox.call(entry.as_deref().unwrap_or_default()).await;
+        // From here on there is nothing left to stop, and soon another call in its place.
+        cancel.disarm();
+        sandbox.finish(status)
     }
 }
 
-/// A guest with the limits it was given, for what its end is to be called.
-struct Sandbox {
-    guest: Guest<Host>,
-    memory_limit: usize,
-    output_limit: usize,
-    time_limit: Duration,
+/// What is asked of a function.
+#[derive(Default)]
+pub(crate) struct Request {
+    pub(crate) input: Vec<u8>,
+    pub(crate) entry: Option<String>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) lineage: Lineage,
+    /// Whether it does not count as one that waits: the call it comes from has waited.
+    pub(crate) admitted: bool,
+    pub(crate) cancel: Cancel,
 }
 
-impl Sandbox {
-    fn new(
-        runtime: &Inner,
-        memory: &MemoryImage,
-        input: Vec<u8>,
-        timeout: Option<Duration>,
-    ) -> Result<Self, CallFailure> {
-        let limits = runtime.limits(timeout);
-        let start = || -> Result<_, Box<dyn std::error::Error>> {
-            let deadline = limits.deadline.and_then(|after| Instant::now().checked_add(after));
-            let host = Host::new(runtime.root(), input, runtime.output_limit, deadline);
-            Ok(runtime.program.instantiate(memory, limits, host)?)
-        };
-        match start() {
-            Ok(guest) => Ok(Self {
-                guest,
-                memory_limit: limits.memory,
-                output_limit: runtime.output_limit,
-                time_limit: timeout.unwrap_or(runtime.timeout),
-            }),
-            Err(error) => Err(CallFailure::fault(format!("the sandbox did not start: {error}"))),
+/// Functions that can be called by name, as long as somebody has them.
+#[derive(Default)]
+pub(crate) struct Functions(Mutex<HashMap<(String, String), Weak<Loaded>>>);
+
+impl Functions {
+    fn insert(&self, function: &Arc<Loaded>) {
+        let mut functions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Now and then, so that names of functions that are gone do not pile up.
+        if functions.len().is_power_of_two() {
+            functions.retain(|_, function| function.strong_count() > 0);
         }
+        functions.insert((function.user.clone(), function.name.clone()), Arc::downgrade(function));
     }
 
-    fn call(&mut self, entry: &str) -> Result<i32, Fault> {
-        let mut pointer = 0_u32;
-        let length = entry.len() as u32;
-        if length > 0 {
-            pointer = self.guest.call("faasm_alloc", (length,))?;
-            self.guest.write(pointer, entry.as_bytes())?;
-        }
-        self.guest.call("faasm_call", (pointer, length))
-    }
-
-    /// Reads the results out of the sandbox and drops it.
-    fn finish(self, started: Instant, status: Result<i32, Fault>) -> Result<Output, CallFailure> {
-        let (memory, hit_memory_limit) = (self.guest.memory_size(), self.guest.memory_limit_hit());
-        let remains = self.guest.finish().into_remains();
-        let usage = Usage { wall_time: started.elapsed(), memory };
-        let (stdout, stderr) = (remains.stdout, remains.stderr);
-
-        let over_memory = |text: String| CallError::MemoryLimit { limit: self.memory_limit, text };
-        let error = match (remains.failure, status) {
-            // Whatever a flood led to, the flood is what to report.
-            _ if remains.flooded => CallError::OutputLimit { limit: self.output_limit },
-            (_, Err(Fault::Deadline)) => CallError::TimeLimit { limit: self.time_limit },
-            (_, Err(Fault::Memory)) => over_memory(String::new()),
-            (_, Err(Fault::StackOverflow)) => CallError::StackLimit,
-            (_, Err(Fault::Host(error))) if error.is::<OutputTooLarge>() => {
-                CallError::OutputLimit { limit: self.output_limit }
-            }
-            (_, Err(Fault::Host(error))) if error.is::<SleptTooLong>() => {
-                CallError::TimeLimit { limit: self.time_limit }
-            }
-            (_, Err(Fault::Host(error))) => match error.downcast_ref::<I32Exit>() {
-                // `os._exit()`, which skips everything that happens at the end of a call.
-                Some(I32Exit(status)) => {
-                    return Ok(Output { status: *status, output: remains.output, stdout, stderr, usage });
-                }
-                None => CallError::Fault { reason: format!("{error:#}") },
-            },
-            (_, Err(fault)) => CallError::Fault { reason: fault.to_string() },
-            (Some((abi::FAASM_FAIL_MEMORY, text)), _) if hit_memory_limit => over_memory(text),
-            (Some((kind, text)), _) => match kind {
-                abi::FAASM_FAIL_SYNTAX => CallError::Syntax { text },
-                abi::FAASM_FAIL_ENTRY => CallError::Entry { text },
-                abi::FAASM_FAIL_RESULT => CallError::Result { text },
-                _ => CallError::Exception { traceback: text },
-            },
-            (None, Ok(status)) => {
-                return Ok(Output { status, output: remains.output, stdout, stderr, usage });
-            }
-        };
-        Err(CallFailure { error, stdout, stderr, usage })
+    /// The function that was loaded last by that name.
+    pub(crate) fn get(&self, user: &str, name: &str) -> Option<Arc<Loaded>> {
+        let functions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        functions.get(&(user.to_owned(), name.to_owned()))?.upgrade()
     }
 }
 

@@ -65,17 +65,18 @@ impl<'a> Interpreter<'a> {
         wasi.preopened_dir(self.runtime.root(), "/", FsPerms::ReadOnly).map_err(faasm_image::Error::from)?;
         let host = Host::command(wasi);
 
-        let runtime = Arc::clone(self.runtime);
-        let result = self.runtime.executor.run_blocking(move || {
+        let runtime = self.runtime;
+        let run = async {
             let limits = Limits { memory: 4 << 30, deadline: None, interrupt: None };
             let mut guest = runtime.program.instantiate(&runtime.boot()?, limits, host)?;
-            guest
-                .call::<_, ()>("_initialize", ())
-                .and_then(|()| guest.call("faasm_python", ()))
-                .map_or_else(|fault| Ok(exit_status(fault)), |status| Ok(Ok(status)))
-        });
-        result.unwrap_or_else(|| {
-            Ok(Err(CallError::Fault { reason: "the thread that ran it is gone".to_owned() }))
+            let status = match guest.call::<_, ()>("_initialize", ()).await {
+                Ok(()) => guest.call("faasm_python", ()).await,
+                Err(fault) => Err(fault),
+            };
+            Ok(status.map_or_else(exit_status, Ok))
+        };
+        runtime.executor.run_blocking(run).unwrap_or_else(|| {
+            Ok(Err(CallError::Fault { reason: "the host has a fault, which it reported above".to_owned() }))
         })
     }
 }

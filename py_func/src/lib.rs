@@ -27,6 +27,7 @@ mod host;
 mod interpreter;
 mod registry;
 mod runtime;
+mod sandbox;
 mod sources;
 pub mod state;
 

@@ -1,17 +1,20 @@
 //! Runtimes: an image, opened, with the limits of the calls that are made on it.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use faasm_image::{Image, Limits, MemoryImage, Program};
+use faasm_image::{Image, Interrupt, Limits, MemoryImage, Program};
 
 use crate::error::Error;
 use crate::executor::Executor;
-use crate::function::FunctionBuilder;
+use crate::function::{FunctionBuilder, Functions};
 use crate::host::{self, Host, abi};
 use crate::interpreter::Interpreter;
+use crate::state::{self, Memory, State};
 
 /// CPython, ready to run functions. Cheap to clone; all clones share one image and one set of threads.
 #[derive(Clone)]
@@ -24,6 +27,16 @@ pub(crate) struct Inner {
     pub(crate) executor: Executor,
     pub(crate) output_limit: usize,
     pub(crate) timeout: Duration,
+    /// How many calls may wait.
+    pub(crate) queue: usize,
+    pub(crate) state: State,
+    pub(crate) config: BTreeMap<String, String>,
+    pub(crate) functions: Functions,
+    /// The number of the next call.
+    pub(crate) next_call: AtomicU64,
+    pub(crate) chain_depth: u32,
+    pub(crate) chain_calls: u32,
+    interrupt: Option<Interrupt>,
     image: Image,
     root: Arc<Path>,
     base: MemoryImage,
@@ -70,12 +83,16 @@ impl Inner {
     }
 
     pub(crate) fn limits(&self, timeout: Option<Duration>) -> Limits {
-        Limits { memory: self.memory_limit, deadline: Some(timeout.unwrap_or(self.timeout)), interrupt: None }
+        Limits {
+            memory: self.memory_limit,
+            deadline: Some(timeout.unwrap_or(self.timeout)),
+            interrupt: self.interrupt,
+        }
     }
 }
 
 /// The settings of a runtime.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "no runtime is made before `build` is called"]
 pub struct RuntimeBuilder {
     image: Option<PathBuf>,
@@ -83,7 +100,18 @@ pub struct RuntimeBuilder {
     timeout: Duration,
     output_limit: usize,
     threads: Option<NonZero<usize>>,
+    queue: usize,
+    state: Option<State>,
+    config: BTreeMap<String, String>,
+    chain_depth: u32,
+    chain_calls: u32,
 }
+
+/// How long a call that has reached its time limit may take to end by itself.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Limits of state that lives as long as its runtime.
+const DEFAULT_STATE: state::Limits = state::Limits { user_quota: 1 << 30, local: 1 << 30 };
 
 impl Default for RuntimeBuilder {
     fn default() -> Self {
@@ -93,6 +121,11 @@ impl Default for RuntimeBuilder {
             timeout: Duration::from_secs(60),
             output_limit: 16 << 20,
             threads: None,
+            queue: 1000,
+            state: None,
+            config: BTreeMap::new(),
+            chain_depth: 16,
+            chain_calls: 1000,
         }
     }
 }
@@ -128,6 +161,31 @@ impl RuntimeBuilder {
         self
     }
 
+    /// How many calls may wait for others to finish computing before [`CallError::Busy`](crate::CallError::Busy) is the answer. By
+    /// default 1000.
+    pub fn queue(mut self, calls: usize) -> Self {
+        self.queue = calls;
+        self
+    }
+
+    /// The state that functions share. By default one in memory, which is gone with the runtime.
+    pub fn state(mut self, state: State) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// A configuration flag, which functions read with `faasm.config(name)`.
+    pub fn config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.config.insert(name.into(), value.into());
+        self
+    }
+
+    /// How deeply calls may be chained, and how many calls may come of one that was not chained. By default 16 and 1000.
+    pub fn chain_limits(mut self, depth: u32, calls: u32) -> Self {
+        (self.chain_depth, self.chain_calls) = (depth, calls);
+        self
+    }
+
     /// Opens the image and starts the threads.
     ///
     /// # Errors
@@ -137,32 +195,44 @@ impl RuntimeBuilder {
         let image = Image::open(&self.image.ok_or(Error::NoImage)?)?;
         let program = Program::new(&image.load_code()?, host::link)?;
         let base = image.base()?;
-        let executor = Executor::start(self.threads)?;
-        let inner = Inner {
+        let executor = Executor::start(self.threads, self.queue)?;
+        let state = self.state.unwrap_or_else(|| State::new(Arc::new(Memory::default()), DEFAULT_STATE));
+        let mut inner = Inner {
             program,
             executor,
             output_limit: self.output_limit,
             timeout: self.timeout,
+            queue: self.queue,
+            state,
+            config: self.config,
+            functions: Functions::default(),
+            next_call: AtomicU64::new(1),
+            chain_depth: self.chain_depth,
+            chain_calls: self.chain_calls,
+            interrupt: None,
             root: image.root().into(),
             image,
             base,
             memory_limit: self.memory_limit,
         };
-        let guest = inner.interface()?;
+        let (guest, interrupt) = pollster::block_on(inner.interface())?;
         if guest != abi::FAASM_ABI_VERSION {
             return Err(Error::Interface { guest, host: abi::FAASM_ABI_VERSION });
         }
+        inner.interrupt = Some(interrupt);
         Ok(Runtime { inner: Arc::new(inner) })
     }
 }
 
 impl Inner {
-    /// The version of the host interface that the guest was compiled with.
-    fn interface(&self) -> Result<u32, Error> {
-        let host = Host::new(self.root(), Vec::new(), 0, None);
-        let mut guest = self.program.instantiate(&self.base, self.limits(None), host)?;
+    /// The version of the host interface that the guest was compiled with, and how to interrupt it.
+    async fn interface(&self) -> Result<(u32, Interrupt), Error> {
+        let mut guest = self.program.instantiate(&self.base, self.limits(None), Host::default())?;
         // A guest that cannot even say its version speaks none that we know.
-        Ok(guest.call("faasm_abi_version", ()).unwrap_or(0))
+        let version = guest.call("faasm_abi_version", ()).await.unwrap_or(0);
+        let word: u64 = guest.call("faasm_interrupt", ()).await.unwrap_or(0);
+        let interrupt = Interrupt { address: (word >> 32) as u32, bits: word as u32, grace: GRACE };
+        Ok((version, interrupt))
     }
 }
 

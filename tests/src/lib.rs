@@ -15,6 +15,12 @@ pub fn py_func_package() -> &'static Path {
     Path::new(env!("FAASM_TEST_PY_FUNC"))
 }
 
+/// The source of a function in `tests/functions`, named without `.py`.
+pub fn function_source(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("functions/{name}.py"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 /// A runtime whose limits a misbehaving function reaches soon and a busy machine does not.
 pub fn runtime() -> Runtime {
     limits().build().expect("the image that was built can be run")

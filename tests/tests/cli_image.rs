@@ -165,6 +165,11 @@ fn an_infinite_loop() {
     place.file("f.py", "def faasm_main():\n    while True: pass\n");
     place.faasm("run f.py --timeout 200ms").assert().code(4).stdout_eq("").stderr_eq(str![[r#"
 error: the time limit of 0.2 s was reached
+Traceback (most recent call last):
+  File "f.py", line 2, in faasm_main
+    while True: pass
+          ^^^^
+faasm.TimeLimit: the time limit was reached here
 
 hint: raise the limit with --timeout if the function needs longer
 
@@ -172,6 +177,11 @@ hint: raise the limit with --timeout if the function needs longer
     place.file("f.py", "while True: pass\n");
     place.faasm("run f.py --timeout 200ms").assert().code(4).stdout_eq("").stderr_eq(str![[r#"
 error: the time limit of 0.2 s was reached
+Traceback (most recent call last):
+  File "f.py", line 1, in <module>
+    while True: pass
+          ^^^^
+faasm.TimeLimit: the time limit was reached here
 
 hint: raise the limit with --timeout if the function needs longer
 

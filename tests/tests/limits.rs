@@ -172,8 +172,8 @@ fn loops_without_end() {
         let function = load(&witness.runtime, &format!("def faasm_main():\n    {body}\n"));
         let started = Instant::now();
         match function.call("").timeout(limit).wait() {
-            Err(failure) if failure.error == CallError::TimeLimit { limit } => {
-                assert_eq!(failure.to_string(), "the time limit of 0.2 s was reached");
+            Err(failure) if matches!(failure.error, CallError::TimeLimit { limit: it, .. } if it == limit) => {
+                assert!(failure.to_string().starts_with("the time limit of 0.2 s was reached"), "{failure}");
                 assert!(failure.error.hint().unwrap().contains("--timeout"));
             }
             // Where the sandbox has no such function, an exception is as good an end.
@@ -204,12 +204,43 @@ fn a_loop_while_loading() {
 }
 
 #[test]
+fn a_time_limit_shows_where_the_function_was() {
+    let runtime = runtime();
+    for (body, line) in [
+        ("while True: pass", "while True: pass"),
+        ("time.sleep(1000)", "time.sleep(1000)"),
+        ("return sum(n for n in itertools.count())", "sum(n for n in itertools.count())"),
+    ] {
+        let source = format!(
+            "import time, itertools\ndef faasm_main():\n    try:\n        {body}\n    finally:\n        print('cleaned up')\n"
+        );
+        let function = load(&runtime, &source);
+        let failure = function.call("").timeout(Duration::from_millis(100)).wait().unwrap_err();
+        let CallError::TimeLimit { text, .. } = &failure.error else { panic!("{failure}") };
+        assert!(text.contains(r#"File "f.py", line 4, in faasm_main"#) && text.contains(line), "{text}");
+        assert!(text.ends_with("faasm.TimeLimit: the time limit was reached here\n"), "{text}");
+        assert_eq!(failure.stdout, b"cleaned up\n");
+    }
+    // What looks at nothing is stopped without a word, and so is what does not heed the exception.
+    for body in [
+        "2 ** 10**9 % 7",
+        "\n    while True:\n        try:\n            while True: pass\n        except BaseException: pass",
+    ] {
+        let function = load(&runtime, &format!("def faasm_main():\n    {body}\n"));
+        let failure = function.call("").timeout(Duration::from_millis(100)).wait().unwrap_err();
+        let CallError::TimeLimit { text, .. } = &failure.error else { panic!("{failure}") };
+        assert_eq!(text, "", "{body}");
+        assert_eq!(failure.to_string(), "the time limit of 0.1 s was reached");
+    }
+}
+
+#[test]
 fn a_limit_of_nothing() {
     let witness = Witness::new(runtime());
     // A short call may be done before anyone looks at the clock, a long one may not.
     let busy = load(&witness.runtime, "def faasm_main():\n    while True: pass\n");
     let failure = busy.call("").timeout(Duration::ZERO).wait().unwrap_err();
-    assert_eq!(failure.error, CallError::TimeLimit { limit: Duration::ZERO });
+    assert!(matches!(failure.error, CallError::TimeLimit { limit: Duration::ZERO, .. }), "{failure}");
     // As good as none, and no overflow.
     let output = witness.function.call("x").timeout(Duration::MAX).wait().unwrap();
     assert_eq!(output.output, b"\"x\"");

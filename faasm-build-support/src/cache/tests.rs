@@ -140,7 +140,13 @@ fn what_is_in_use_is_not_removed() {
     let removed = |entries: Vec<EntryUsage>| entries.into_iter().map(|it| it.name).collect::<Vec<_>>();
     let maintainer = other(&cache);
     assert_eq!(removed(maintainer.remove_unused(Duration::from_secs(7200)).unwrap()), [""; 0]);
-    assert_eq!(removed(maintainer.remove_unused(Duration::from_secs(1800)).unwrap()).len(), 1);
+    // A child that another test has just forked holds copies of all locks until it executes its program.
+    let mut tries = 0;
+    while removed(maintainer.remove_unused(Duration::from_secs(1800)).unwrap()).is_empty() {
+        tries += 1;
+        assert!(tries < 1000, "what nobody uses was not removed");
+        std::thread::sleep(Duration::from_millis(1));
+    }
     assert_eq!(removed(maintainer.remove_all().unwrap()), [""; 0]);
     assert!(held.join("file").exists());
     drop(cache);

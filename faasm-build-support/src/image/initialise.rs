@@ -36,7 +36,10 @@ pub(super) fn initialise(directory: &Path, preload: &[String]) -> Result<()> {
     let limits = Limits { memory: MEMORY_LIMIT, deadline: None, interrupt: None };
     let mut guest = program.instantiate(&boot, limits, host).map_err(image_error("start the guest"))?;
 
-    let result = guest.call::<_, ()>("_initialize", ()).and_then(|()| guest.call::<_, i32>("faasm_init", ()));
+    let result = pollster::block_on(async {
+        guest.call::<_, ()>("_initialize", ()).await?;
+        guest.call::<_, i32>("faasm_init", ()).await
+    });
     if let Some(text) = guest.data_mut().failure.take() {
         return Err(Error::Initialise { text });
     }
@@ -72,10 +75,17 @@ fn link(linker: &mut Linker<Host>) -> faasm_image::host::Result<()> {
             faasm_image::host::Result::Ok(())
         },
     )?;
-    linker.func_wrap("faasm", "output", |_: u32, _: u32| -> faasm_image::host::Result<()> {
-        Err(faasm_image::host::format_err!("there is no output while the interpreter is initialised"))
+    // Nothing else is there yet, and nothing asks for it: what is imported runs no code of users.
+    linker.func_wrap("faasm", "output", |_: u32, _: u32| too_early::<()>())?;
+    linker.func_wrap("faasm", "answer", |_: u32, _: u32, _: u32| too_early::<u32>())?;
+    linker.func_wrap("faasm", "request", |_: u32, _: u32, _: u32, _: u32, _: u32, _: u64, _: u64| {
+        too_early::<i64>()
     })?;
     Ok(())
+}
+
+fn too_early<T>() -> faasm_image::host::Result<T> {
+    Err(faasm_image::host::format_err!("the interpreter is being initialised, and has no host yet"))
 }
 
 fn slice<'a>(

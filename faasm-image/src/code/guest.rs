@@ -13,7 +13,6 @@ use super::{Fault, Linked, Program};
 use crate::{
     Error, MemoryImage, Result, deadline,
     deadline::Interrupt,
-    engine::{GUEST_STACK, HOST_STACK, THREAD_STACK},
     memory::{Mapping, with_memory},
 };
 
@@ -29,7 +28,7 @@ pub struct Limits {
     pub interrupt: Option<Interrupt>,
 }
 
-impl<T: 'static> Program<T> {
+impl<T: Send + 'static> Program<T> {
     /// Starts a sandbox whose memory is `image`, copied on write. No guest code runs yet. Takes a microsecond if a sandbox with the
     /// same image [ended](Guest::finish) before.
     ///
@@ -59,12 +58,17 @@ impl<T: 'static> Program<T> {
 }
 
 impl<T: 'static> Linked<T> {
-    fn make(&self, image: &MemoryImage, limit: usize, data: T) -> Result<Box<Sandbox<T>>> {
+    fn make(&self, image: &MemoryImage, limit: usize, data: T) -> Result<Box<Sandbox<T>>>
+    where
+        T: Send,
+    {
         let mapping = Mapping::new(image, limit).map_err(Error::Memory)?;
         let mut store = Store::new(self.instance.module().engine(), data);
-        let instance =
-            with_memory(Arc::clone(&mapping), image.size(), || self.instance.instantiate(&mut store))
-                .map_err(Error::Instantiate)?;
+        // It runs no code of the guest, so it waits for nothing; linked with functions that may, it must be asked this way.
+        let instance = with_memory(Arc::clone(&mapping), image.size(), || {
+            pollster::block_on(self.instance.instantiate_async(&mut store))
+        })
+        .map_err(Error::Instantiate)?;
         let memory = instance
             .get_module_export(&mut store, &self.memory)
             .and_then(Extern::into_memory)
@@ -116,6 +120,17 @@ pub struct Guest<T: 'static> {
     faulted: bool,
 }
 
+/// Stops a guest. It must not be used once the guest was [finished](Guest::finish): there may be another one in its place.
+pub struct Stopper(Arc<Mapping>);
+
+impl Stopper {
+    /// Has the guest end with [`Fault::Deadline`] the next time it goes through a loop or enters a function, and every later call
+    /// into it too.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
 impl<T: 'static> fmt::Debug for Guest<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guest").field("memory_size", &self.memory_size()).finish_non_exhaustive()
@@ -125,12 +140,13 @@ impl<T: 'static> fmt::Debug for Guest<T> {
 impl<T: 'static> Guest<T> {
     /// Calls an exported function. Parameters and results are single numbers or tuples of them.
     ///
-    /// On a thread with too little stack for a guest, the call runs on a stack of its own, which costs some
-    /// microseconds; threads with [`THREAD_STACK`](crate::THREAD_STACK) have enough.
-    pub fn call<Params, Results>(&mut self, name: &str, params: Params) -> Result<Results, Fault>
+    /// The guest runs while the future is polled, on a stack of its own, and is suspended where a function of the host awaits
+    /// something. Dropping the future before it is ready ends the guest.
+    pub async fn call<Params, Results>(&mut self, name: &str, params: Params) -> Result<Results, Fault>
     where
-        Params: WasmParams,
-        Results: WasmResults,
+        T: Send,
+        Params: WasmParams + Sync,
+        Results: WasmResults + Sync,
     {
         let Sandbox { store, instance, mapping, .. } = &mut *self.sandbox;
         let function = self
@@ -143,14 +159,20 @@ impl<T: 'static> Guest<T> {
                 name: name.to_owned(),
                 ty: type_name::<fn(Params) -> Results>(),
             })?;
-        // The engine measures a guest's stack from where it is entered and does not know how much the thread has
-        // left; on the two megabytes most threads have, a deep recursion would end the process.
-        stacker::maybe_grow(GUEST_STACK + HOST_STACK, THREAD_STACK, || function.call(store, params)).map_err(
-            |error| {
-                self.faulted = true;
-                Fault::new(error, mapping)
-            },
-        )
+        // Until it has returned: a future that is dropped leaves a guest in the middle of something.
+        let before = std::mem::replace(&mut self.faulted, true);
+        match function.call_async(store, params).await {
+            Ok(results) => {
+                self.faulted = before;
+                Ok(results)
+            }
+            Err(error) => Err(Fault::new(error, mapping)),
+        }
+    }
+
+    /// A way to stop the guest from another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.sandbox.mapping))
     }
 
     /// The bytes of the guest's memory at `address`.
@@ -226,6 +248,17 @@ mod tests {
     use super::*;
     use crate::{Code, boot_memory, compile};
 
+    impl<T: Send + 'static> Guest<T> {
+        /// As [`Guest::call`], on this thread.
+        fn now<P: WasmParams + Sync, R: WasmResults + Sync>(
+            &mut self,
+            name: &str,
+            params: P,
+        ) -> Result<R, Fault> {
+            pollster::block_on(self.call(name, params))
+        }
+    }
+
     const PAGE: u32 = 64 << 10;
     const UNLIMITED: Limits = Limits { memory: 4 << 30, deadline: None, interrupt: None };
 
@@ -289,15 +322,15 @@ mod tests {
             let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
             assert_eq!(guest.memory_size(), PAGE as usize, "round {round}");
             assert!(guest.read(0, PAGE as usize).unwrap() == untouched, "round {round}");
-            assert_eq!(guest.call::<_, i32>("stack_pointer", ()).unwrap(), 65536);
-            assert!(matches!(guest.call::<_, i32>("load", PAGE), Err(Fault::Trap(_))));
+            assert_eq!(guest.now::<_, i32>("stack_pointer", ()).unwrap(), 65536);
+            assert!(matches!(guest.now::<_, i32>("load", PAGE), Err(Fault::Trap(_))));
 
             // Other sizes in other rounds, so that memory one round grew into is grown into again by the next.
             let more = [3, 1, 7, 2, 3][round];
-            assert_eq!(guest.call::<_, i32>("grow", more).unwrap(), 1);
+            assert_eq!(guest.now::<_, i32>("grow", more).unwrap(), 1);
             let grown = guest.read(PAGE, (more * PAGE) as usize).unwrap();
             assert!(grown.iter().all(|byte| *byte == 0), "round {round}");
-            guest.call::<_, ()>("fill", 0xa5_u32).unwrap();
+            guest.now::<_, ()>("fill", 0xa5_u32).unwrap();
             guest.write(20, b"host").unwrap();
         }
     }
@@ -311,13 +344,13 @@ mod tests {
         let image = MemoryImage::from_bytes(&bytes).unwrap();
         let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
 
-        assert_eq!(guest.call::<_, u32>("size", ()).unwrap(), 5);
-        assert_eq!(guest.call::<_, u32>("load", last).unwrap(), 7);
-        guest.call::<_, ()>("store", (3 * PAGE, 8_u32)).unwrap();
+        assert_eq!(guest.now::<_, u32>("size", ()).unwrap(), 5);
+        assert_eq!(guest.now::<_, u32>("load", last).unwrap(), 7);
+        guest.now::<_, ()>("store", (3 * PAGE, 8_u32)).unwrap();
         assert_eq!(guest.read(3 * PAGE, 4).unwrap(), [8, 0, 0, 0]);
-        assert_eq!(guest.call::<_, u32>("grow", 1).unwrap(), 5);
-        assert_eq!(guest.call::<_, u32>("load", 5 * PAGE).unwrap(), 0);
-        let fault = guest.call::<_, u32>("load", 6 * PAGE).unwrap_err();
+        assert_eq!(guest.now::<_, u32>("grow", 1).unwrap(), 5);
+        assert_eq!(guest.now::<_, u32>("load", 5 * PAGE).unwrap(), 0);
+        let fault = guest.now::<_, u32>("load", 6 * PAGE).unwrap_err();
         assert!(fault.to_string().starts_with("out of bounds memory access"), "{fault}");
     }
 
@@ -344,12 +377,12 @@ mod tests {
         let (program, image) = program(GUEST);
         let memory = 3 * PAGE as usize;
         let mut guest = program.instantiate(&image, Limits { memory, ..UNLIMITED }, ()).unwrap();
-        assert_eq!(guest.call::<_, i32>("grow", 2).unwrap(), 1);
+        assert_eq!(guest.now::<_, i32>("grow", 2).unwrap(), 1);
         assert!(!guest.memory_limit_hit());
-        assert_eq!(guest.call::<_, i32>("grow", 1).unwrap(), -1);
+        assert_eq!(guest.now::<_, i32>("grow", 1).unwrap(), -1);
         assert!(guest.memory_limit_hit());
         assert_eq!(guest.memory_size(), memory);
-        let fault = guest.call::<_, ()>("fail_midway", ()).unwrap_err();
+        let fault = guest.now::<_, ()>("fail_midway", ()).unwrap_err();
         assert!(matches!(fault, Fault::Memory), "{fault}");
     }
 
@@ -363,26 +396,26 @@ mod tests {
             let deadline = Duration::from_millis(milliseconds);
             let mut guest = program.instantiate(&image, limits(deadline), ()).unwrap();
             for _ in 0..2 {
-                let fault = guest.call::<_, ()>("spin", ()).unwrap_err();
+                let fault = guest.now::<_, ()>("spin", ()).unwrap_err();
                 assert!(matches!(fault, Fault::Deadline), "{fault}");
             }
             guest.finish();
         }
-        assert_eq!(patient.call::<_, u32>("size", ()).unwrap(), 1);
-        assert_eq!(unlimited.call::<_, u32>("size", ()).unwrap(), 1);
+        assert_eq!(patient.now::<_, u32>("size", ()).unwrap(), 1);
+        assert_eq!(unlimited.now::<_, u32>("size", ()).unwrap(), 1);
     }
 
     #[test]
     fn whatever_a_guest_does_without_end_it_can_be_stopped() {
         let (program, image) = program(GUEST);
         let limits = Limits { deadline: Some(Duration::from_millis(5)), ..UNLIMITED };
-        let mut start = || program.instantiate(&image, limits, ()).unwrap();
+        let start = || program.instantiate(&image, limits, ()).unwrap();
         for name in ["spin", "spin_and_read", "spin_and_write", "tail_call"] {
-            let fault = start().call::<_, ()>(name, ()).unwrap_err();
+            let fault = start().now::<_, ()>(name, ()).unwrap_err();
             assert!(matches!(fault, Fault::Deadline), "{name}: {fault}");
         }
         for (name, argument) in [("spin_deeply", 0), ("recurse_widely", 1000), ("wait_for", 64)] {
-            let fault = start().call::<_, ()>(name, argument).unwrap_err();
+            let fault = start().now::<_, ()>(name, argument).unwrap_err();
             assert!(matches!(fault, Fault::Deadline), "{name}: {fault}");
         }
     }
@@ -398,8 +431,8 @@ mod tests {
         };
         for _ in 0..3 {
             let mut guest = program.instantiate(&image, limits(64), ()).unwrap();
-            guest.call::<_, ()>("wait_for", 64).unwrap();
-            assert_eq!(guest.call::<_, u32>("load", 64).unwrap(), 6);
+            guest.now::<_, ()>("wait_for", 64).unwrap();
+            assert_eq!(guest.now::<_, u32>("load", 64).unwrap(), 6);
             guest.finish();
         }
         // One that names a wrong word is stopped when its grace is over, like one that does not heed it.
@@ -407,7 +440,7 @@ mod tests {
             let mut limits = limits(address);
             limits.interrupt.as_mut().unwrap().grace = Duration::from_millis(5);
             let mut guest = program.instantiate(&image, limits, ()).unwrap();
-            let fault = guest.call::<_, ()>("spin", ()).unwrap_err();
+            let fault = guest.now::<_, ()>("spin", ()).unwrap_err();
             assert!(matches!(fault, Fault::Deadline), "{address}: {fault}");
         }
     }
@@ -417,14 +450,14 @@ mod tests {
         let (program, _) = program(&GUEST.replace(r#""memory") 1)"#, r#""memory") 1 65536)"#));
         let image = MemoryImage::from_bytes(&vec![0; PAGE as usize]).unwrap();
         let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
-        assert_eq!(guest.call::<_, i32>("grow", 65535).unwrap(), -1);
-        assert_eq!(guest.call::<_, i32>("grow", 65534).unwrap(), 1);
+        assert_eq!(guest.now::<_, i32>("grow", 65535).unwrap(), -1);
+        assert_eq!(guest.now::<_, i32>("grow", 65534).unwrap(), 1);
         let last = u32::MAX - PAGE + 1;
         assert!(matches!(guest.read(last, 1), Err(Fault::Address { .. })));
         guest.write(last - 1, b"x").unwrap();
         // Code can read it, and finds nothing there; it cannot write.
-        assert_eq!(guest.call::<_, u32>("load", last).unwrap(), 0);
-        assert!(guest.call::<_, ()>("store", (last, 1_u32)).is_err());
+        assert_eq!(guest.now::<_, u32>("load", last).unwrap(), 0);
+        assert!(guest.now::<_, ()>("store", (last, 1_u32)).is_err());
     }
 
     #[test]
@@ -438,16 +471,16 @@ mod tests {
         for round in 0..20 {
             let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
             assert!(guest.read(0, size).unwrap() == content, "round {round}");
-            assert_eq!(guest.call::<_, i32>("stack_pointer", ()).unwrap(), 65536, "round {round}");
+            assert_eq!(guest.now::<_, i32>("stack_pointer", ()).unwrap(), 65536, "round {round}");
             for _ in 0..[0, 1, 900, 20_000][round % 4] {
                 seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 let address = (seed >> 3) % (size as u32 - 4);
-                guest.call::<_, ()>("store", (address, !seed)).unwrap();
+                guest.now::<_, ()>("store", (address, !seed)).unwrap();
             }
             match round % 7 {
-                3 => drop(guest.call::<_, ()>("fill", 0xff_u32)),
-                4 => drop(guest.call::<_, i32>("grow", 1)),
-                5 => drop(guest.call::<_, ()>("fail_midway", ())),
+                3 => drop(guest.now::<_, ()>("fill", 0xff_u32)),
+                4 => drop(guest.now::<_, i32>("grow", 1)),
+                5 => drop(guest.now::<_, ()>("fail_midway", ())),
                 _ => (),
             }
             guest.finish();
@@ -461,7 +494,7 @@ mod tests {
             let (program, image) = (program.clone(), image.clone());
             let recurse = move || {
                 let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
-                guest.call::<_, i32>("recurse", 0).unwrap_err()
+                guest.now::<_, i32>("recurse", 0).unwrap_err()
             };
             let fault = thread::Builder::new().stack_size(stack).spawn(recurse).unwrap().join().unwrap();
             assert!(matches!(fault, Fault::StackOverflow), "{stack}: {fault}");
@@ -480,10 +513,10 @@ mod tests {
                     barrier.wait();
                     for _ in 0..200 {
                         let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
-                        assert_eq!(guest.call::<_, u32>("size", ()).unwrap(), u32::from(tag));
+                        assert_eq!(guest.now::<_, u32>("size", ()).unwrap(), u32::from(tag));
                         let expected = u32::from_le_bytes([tag; 4]);
-                        assert_eq!(guest.call::<_, u32>("load", 100).unwrap(), expected);
-                        guest.call::<_, ()>("store", (100, 0xff_u32)).unwrap();
+                        assert_eq!(guest.now::<_, u32>("load", 100).unwrap(), expected);
+                        guest.now::<_, ()>("store", (100, 0xff_u32)).unwrap();
                         guest.finish();
                     }
                 });
@@ -495,15 +528,15 @@ mod tests {
     fn captured_guests_go_on_where_they_were() {
         let (program, image) = program(GUEST);
         let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
-        guest.call::<_, i32>("grow", 2).unwrap();
-        guest.call::<_, ()>("store", (2 * PAGE + 8, 42_u32)).unwrap();
+        guest.now::<_, i32>("grow", 2).unwrap();
+        guest.now::<_, ()>("store", (2 * PAGE + 8, 42_u32)).unwrap();
         let captured = guest.capture().unwrap();
-        guest.call::<_, ()>("store", (2 * PAGE + 8, 1_u32)).unwrap();
+        guest.now::<_, ()>("store", (2 * PAGE + 8, 1_u32)).unwrap();
         drop(guest);
 
         let mut guest = program.instantiate(&captured, UNLIMITED, ()).unwrap();
-        assert_eq!(guest.call::<_, u32>("size", ()).unwrap(), 3);
-        assert_eq!(guest.call::<_, u32>("load", 2 * PAGE + 8).unwrap(), 42);
+        assert_eq!(guest.now::<_, u32>("size", ()).unwrap(), 3);
+        assert_eq!(guest.now::<_, u32>("load", 2 * PAGE + 8).unwrap(), 42);
         assert_eq!(guest.read(16, 4).unwrap(), b"boot");
     }
 
@@ -511,7 +544,7 @@ mod tests {
     fn a_guest_in_the_middle_of_a_call_is_not_captured() {
         let (program, image) = program(GUEST);
         let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
-        let fault = guest.call::<_, ()>("fail_midway", ()).unwrap_err();
+        let fault = guest.now::<_, ()>("fail_midway", ()).unwrap_err();
         assert_eq!(fault.to_string(), "wasm `unreachable` instruction executed in abort <- work");
         let error = guest.capture().unwrap_err();
         assert!(
@@ -531,7 +564,7 @@ mod tests {
         let exit = |status: i32| -> wasmtime::Result<()> { Err(Exit(status).into()) };
         let (program, image) = linked(text, |linker| linker.func_wrap("host", "exit", exit).map(drop));
         let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
-        let Fault::Host(error) = guest.call::<_, ()>("run", ()).unwrap_err() else { panic!() };
+        let Fault::Host(error) = guest.now::<_, ()>("run", ()).unwrap_err() else { panic!() };
         assert_eq!(error.downcast_ref::<Exit>().unwrap().0, 3);
     }
 
@@ -540,7 +573,7 @@ mod tests {
         let (program, image) = program(GUEST);
         let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
         for name in ["absent", "memory", "grow"] {
-            let fault = guest.call::<_, i64>(name, ()).unwrap_err();
+            let fault = guest.now::<_, i64>(name, ()).unwrap_err();
             assert!(fault.to_string().starts_with(&format!("the guest has no function `{name}`")), "{fault}");
         }
         for (address, len) in [(PAGE, 1), (PAGE - 1, 2), (u32::MAX, 1), (0, usize::MAX)] {

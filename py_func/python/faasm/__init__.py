@@ -33,21 +33,22 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from faasm import _local as _host
-    from faasm._local import on_restore
+    from faasm._local import TimeLimit, on_restore
 else:
     try:
         import _faasm as _host
     except ModuleNotFoundError:
         from faasm import _local as _host
-        from faasm._local import on_restore
+        from faasm._local import TimeLimit, on_restore
     else:
-        from faasm._guest import on_restore
+        from faasm._guest import TimeLimit, on_restore
 
 from faasm import state
 
 __all__ = [
     "LOCAL",
     "Call",
+    "TimeLimit",
     "call_id",
     "chain",
     "config",

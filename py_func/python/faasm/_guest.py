@@ -23,6 +23,17 @@ _LAST_DESCRIPTOR = 255
 # recursion; a function that has raised that gets as deep as memory allows, and would take minutes to report.
 _SHOWN_ENTRIES = 1000
 
+
+
+class TimeLimit(BaseException):
+    """The call has reached its time limit. It is stopped for good a moment later, so there is time to clean up and no more."""
+
+    __module__ = "faasm"
+
+    def __str__(self):
+        return "the time limit was reached here"
+
+
 _main = None
 _main_takes_input = False
 _restore_hooks = []
@@ -193,6 +204,8 @@ def _fail(exception):
         kind = _faasm.FAASM_FAIL_MEMORY
         # A report takes memory too. What has used it all up is usually a local variable of one of these frames.
         traceback.clear_frames(exception.__traceback__)
+    elif isinstance(exception, TimeLimit):
+        kind = _faasm.FAASM_FAIL_TIME
     _faasm.fail(kind, _format(exception))
     return -1
 

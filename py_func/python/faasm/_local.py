@@ -64,6 +64,12 @@ def reset() -> None:
     begin()
 
 
+class TimeLimit(BaseException):
+    """The call has reached its time limit; there is none in local mode."""
+
+    __module__ = "faasm"
+
+
 def on_restore(hook: Hook) -> Hook:
     """Has `hook()` run at the start of every chained call, before the entry point; see the same function of the guest."""
     _hooks.append(hook)

@@ -26,11 +26,6 @@ impl HostMonotonicClock for Monotonic {
     }
 }
 
-/// The error by which a guest is ended whose deadline passed while it slept.
-#[derive(Debug, thiserror::Error)]
-#[error("the deadline passed while the guest slept")]
-pub(crate) struct SleptTooLong;
-
 // The layouts of `subscription` and `event`, from the WASI preview 1 witx files.
 const SUBSCRIPTION: usize = 48;
 const EVENT: u32 = 32;
@@ -46,12 +41,9 @@ struct Subscription {
     after: Duration,
 }
 
-pub(super) fn poll_oneoff(
+pub(super) async fn poll_oneoff(
     mut caller: Caller<'_, Host>,
-    subscriptions: u32,
-    events: u32,
-    count: u32,
-    stored: u32,
+    (subscriptions, events, count, stored): (u32, u32, u32, u32),
 ) -> Result<i32> {
     let (memory, host) = memory(&mut caller)?;
     let bytes = u32::try_from(SUBSCRIPTION)?
@@ -65,13 +57,9 @@ pub(super) fn poll_oneoff(
     let stored = range(memory.len(), stored, 4)?;
 
     if !first.is_zero() {
-        match host.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-            Some(rest) if rest < first => {
-                std::thread::sleep(rest);
-                return Err(SleptTooLong.into());
-            }
-            _ => std::thread::sleep(first),
-        }
+        // At the deadline the guest wakes early, is interrupted, and shows where it slept.
+        let sleep = host.time_left().map_or(first, |left| left.min(first));
+        host.suspended(tokio::time::sleep(sleep)).await;
     }
     let happened = waiting.iter().filter(|it| it.after <= first);
     let mut written = 0_u32;

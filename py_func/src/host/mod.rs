@@ -1,7 +1,10 @@
 //! What a guest can reach of its host: WASI, and the imports of `guest/faasm.h`.
 
 pub(crate) mod abi;
+mod chain;
 mod clock;
+mod context;
+mod request;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +15,9 @@ use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-pub(crate) use clock::SleptTooLong;
+use crate::runtime::Inner;
+
+pub(crate) use context::{CallContext, Lineage, WaitedTooLong};
 
 /// The host's side of one sandbox.
 #[derive(Default)]
@@ -25,6 +30,10 @@ pub(crate) struct Host {
     output_limit: usize,
     deadline: Option<Instant>,
     failure: Option<(u32, String)>,
+    /// What the last request has left.
+    answer: Vec<u8>,
+    /// `None` where there is no call: while a guest is asked about itself, and for the interpreter as a command.
+    context: Option<Box<CallContext>>,
     /// Standard output and standard error.
     streams: Option<(MemoryOutputPipe, MemoryOutputPipe)>,
 }
@@ -46,15 +55,16 @@ pub(crate) struct Remains {
 pub(crate) struct OutputTooLarge;
 
 impl Host {
-    /// A host that gives its guest `input` and the directory `root`, read-only, as `/`, and nothing else. A guest that sleeps is
-    /// ended at `deadline`.
-    pub(crate) fn new(
-        root: Arc<Path>,
-        input: Vec<u8>,
-        output_limit: usize,
-        deadline: Option<Instant>,
-    ) -> Self {
-        Self { root: Some(root), input, output_limit, deadline, ..Self::default() }
+    /// A host that gives its guest `input` and, when it has begun, the files of the runtime.
+    pub(crate) fn new(input: Vec<u8>, context: CallContext) -> Self {
+        Self { input, context: Some(Box::new(context)), ..Self::default() }
+    }
+
+    /// Prepares for a guest of this runtime, which is to end at `deadline`.
+    pub(crate) fn begin(&mut self, runtime: &Inner, deadline: Option<Instant>) {
+        self.root = Some(runtime.root());
+        self.output_limit = runtime.output_limit;
+        self.deadline = deadline;
     }
 
     fn wasi(&mut self) -> &mut WasiP1Ctx {
@@ -98,22 +108,38 @@ impl Host {
 
 /// Makes the imports of the guest known to `linker`. Their types are compared with the guest's when a program is made.
 pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
-    p1::add_to_linker_sync(linker, Host::wasi)?;
+    p1::add_to_linker_async(linker, Host::wasi)?;
     linker.allow_shadowing(true);
-    linker.func_wrap("wasi_snapshot_preview1", "poll_oneoff", clock::poll_oneoff)?;
+    linker.func_wrap_async("wasi_snapshot_preview1", "poll_oneoff", |caller, arguments| {
+        Box::new(clock::poll_oneoff(caller, arguments))
+    })?;
     linker.func_wrap("faasm", "input", input)?;
     linker.func_wrap("faasm", "output", output)?;
     linker.func_wrap("faasm", "fail", fail)?;
+    linker.func_wrap_async("faasm", "request", |caller, arguments| {
+        Box::new(request::request(caller, arguments))
+    })?;
+    linker.func_wrap("faasm", "answer", answer)?;
     Ok(())
 }
 
 fn input(mut caller: Caller<'_, Host>, buffer: u32, capacity: u32, offset: u32) -> Result<u32> {
     let (memory, host) = memory(&mut caller)?;
+    hand_over(memory, &host.input, buffer, capacity, offset)
+}
+
+fn answer(mut caller: Caller<'_, Host>, buffer: u32, capacity: u32, offset: u32) -> Result<u32> {
+    let (memory, host) = memory(&mut caller)?;
+    hand_over(memory, &host.answer, buffer, capacity, offset)
+}
+
+/// Copies from `offset` on what fits into the guest's buffer, and returns how much there is in all.
+fn hand_over(memory: &mut [u8], bytes: &[u8], buffer: u32, capacity: u32, offset: u32) -> Result<u32> {
     let target = range(memory.len(), buffer, capacity)?;
-    let rest = host.input.get(offset as usize..).unwrap_or_default();
+    let rest = bytes.get(offset as usize..).unwrap_or_default();
     let count = rest.len().min(capacity as usize);
     memory[target][..count].copy_from_slice(&rest[..count]);
-    Ok(u32::try_from(host.input.len())?)
+    Ok(u32::try_from(bytes.len())?)
 }
 
 fn output(mut caller: Caller<'_, Host>, data: u32, length: u32) -> Result<()> {

@@ -1,0 +1,136 @@
+//! Which call a guest is running, and what that call holds.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use faasm_image::host::Result;
+
+use super::Host;
+use super::chain::Children;
+use crate::executor::Permit;
+use crate::function::Loaded;
+use crate::runtime::Inner;
+use crate::state::{Lock, LockGuard};
+
+/// A call, from the inside.
+pub(crate) struct CallContext {
+    pub(super) runtime: Arc<Inner>,
+    /// `None` while the function is being loaded.
+    pub(super) function: Option<Arc<Loaded>>,
+    pub(super) user: String,
+    pub(super) name: String,
+    pub(super) entry: String,
+    pub(super) id: u64,
+    pub(super) lineage: Lineage,
+    pub(super) children: Children,
+    /// Locks on keys. They end with the call.
+    pub(super) locks: Vec<(String, Lock, LockGuard)>,
+    permit: Option<Permit>,
+}
+
+/// Where a chained call comes from.
+#[derive(Clone, Default)]
+pub(crate) struct Lineage {
+    /// How many calls it comes from, one from the other.
+    pub(super) depth: u32,
+    /// How many calls have come from the first of them.
+    pub(super) calls: Arc<AtomicU32>,
+    /// The number it was given by the call that made it.
+    pub(super) id: Option<u64>,
+}
+
+/// The error by which a guest is ended whose deadline passed while it waited for something outside of it.
+#[derive(Debug, thiserror::Error)]
+#[error("it was waiting for {0}")]
+pub(crate) struct WaitedTooLong(&'static str);
+
+impl CallContext {
+    /// What a function's import runs in.
+    pub(crate) fn loading(runtime: &Arc<Inner>, user: &str, name: &str) -> Self {
+        Self {
+            runtime: Arc::clone(runtime),
+            function: None,
+            user: user.to_owned(),
+            name: name.to_owned(),
+            entry: String::new(),
+            id: runtime.next_call.fetch_add(1, Ordering::Relaxed),
+            lineage: Lineage::default(),
+            children: Children::default(),
+            locks: Vec::new(),
+            permit: None,
+        }
+    }
+
+    /// What a call of a function runs in.
+    pub(crate) fn calling(
+        runtime: &Arc<Inner>,
+        function: &Arc<Loaded>,
+        entry: Option<&str>,
+        lineage: Lineage,
+        permit: Permit,
+    ) -> Self {
+        let id = lineage.id.unwrap_or_else(|| runtime.next_call.fetch_add(1, Ordering::Relaxed));
+        Self {
+            runtime: Arc::clone(runtime),
+            function: Some(Arc::clone(function)),
+            user: function.user.clone(),
+            name: function.name.clone(),
+            entry: entry.unwrap_or(&function.entry).to_owned(),
+            id,
+            lineage,
+            children: Children::default(),
+            locks: Vec::new(),
+            permit: Some(permit),
+        }
+    }
+}
+
+impl Host {
+    /// Waits for something that other calls or machines do, named for people. Others may compute meanwhile; at the deadline the
+    /// guest is ended.
+    pub(super) async fn wait<T>(&mut self, what: &'static str, future: impl Future<Output = T>) -> Result<T> {
+        let mut future = std::pin::pin!(future);
+        // What is ready costs nothing.
+        if let Some(ready) = poll_once(future.as_mut()).await {
+            return Ok(ready);
+        }
+        let deadline = self.deadline;
+        self.suspended(async move {
+            match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline.into(), future).await.ok(),
+                None => Some(future.await),
+            }
+        })
+        .await
+        .ok_or_else(|| WaitedTooLong(what).into())
+    }
+
+    /// Awaits something while others may compute.
+    pub(super) async fn suspended<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let permit = self.context.as_mut().and_then(|context| context.permit.take());
+        let had_permit = permit.is_some();
+        drop(permit);
+        let value = future.await;
+        if had_permit && let Some(context) = self.context.as_mut() {
+            context.permit = context.runtime.executor.readmit().await;
+        }
+        value
+    }
+
+    pub(super) fn time_left(&self) -> Option<std::time::Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    use std::task::Poll;
+    std::future::poll_fn(|context| {
+        Poll::Ready(match future.as_mut().poll(context) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}

@@ -1,0 +1,189 @@
+//! What functions ask of their host: state, other calls, who they are. The functions are the original's, written anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use faasm_tests::{call, function_source, limits, load, run, run_failure, runtime, text, traceback};
+use py_func::state::{self, Durable, State};
+use py_func::{CallError, Function, Runtime};
+
+/// A function of `tests/functions`, by its file's name.
+fn original(runtime: &Runtime, user: &str, name: &str) -> Function {
+    runtime.function(user, name).source(function_source(name)).load().unwrap()
+}
+
+#[test]
+fn state_is_written_in_one_call_and_read_in_another() {
+    for entry in ["faasm_main", "with_faasm"] {
+        let runtime = runtime();
+        let (write, read) =
+            (original(&runtime, "python", "state_write"), original(&runtime, "python", "state_read"));
+        write.call("").entry(entry).wait().unwrap();
+        let output = read.call("").entry(entry).wait().unwrap();
+        assert_eq!(text(&output.output), "0199956789", "{entry}");
+    }
+}
+
+#[test]
+fn chained_calls_get_their_input_and_give_status_and_output() {
+    let chain = original(&runtime(), "python", "chain");
+    assert_eq!(call(&chain, b"").status, 0);
+    assert_eq!(text(&chain.call("").entry("with_faasm").wait().unwrap().output), "CHAINED");
+}
+
+#[test]
+fn a_dictionary_goes_through_state_and_a_chained_call() {
+    let function = original(&runtime(), "python", "dict_state");
+    for entry in ["faasm_main", "with_faasm"] {
+        assert_eq!(function.call("").entry(entry).wait().unwrap().status, 0, "{entry}");
+    }
+}
+
+#[test]
+fn matrices_are_multiplied_by_dividing_them() {
+    for splits in 0..=3 {
+        let runtime = limits().memory_limit(256 << 20).build().unwrap();
+        let function = original(&runtime, "python", "mat_mul");
+        let output = call(&function, format!("16 {splits}").as_bytes());
+        assert_eq!(text(&output.output), format!("16x16 in {splits} splits"));
+    }
+}
+
+#[test]
+fn of_appends_at_the_same_time_none_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = state::Limits { user_quota: 1 << 20, local: 8 << 20 };
+    let state = State::new(Arc::new(Durable::open(directory.path()).unwrap()), limits);
+    let runtime = faasm_tests::limits().state(state).build().unwrap();
+    let append = original(&runtime, "python", "append");
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            let append = &append;
+            scope.spawn(move || {
+                for number in 0..50 {
+                    append.call(format!("{}", thread * 50 + number)).wait().unwrap();
+                }
+            });
+        }
+    });
+    let output = append.call("").entry("listed").wait().unwrap().output;
+    let mut numbers: Vec<u32> = text(&output).lines().map(|line| line.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..300).collect::<Vec<_>>());
+}
+
+#[test]
+fn users_do_not_see_each_other() {
+    let runtime = runtime();
+    let source = "import faasm\ndef faasm_main(data):\n    faasm.state.append('log', data)\n    \
+                  return b' '.join(faasm.state.appended('log')) + f' {faasm.user()} {faasm.state.keys()}'.encode()\n\
+                  def chained(data):\n    return faasm.chain('alice/f', data).output()\n";
+    let of = |user: &str| runtime.function(user, "f").source(source).load().unwrap();
+    let (alice, bob) = (of("alice"), of("bob"));
+    assert_eq!(text(&call(&alice, b"secret").output), "secret alice ['log']");
+    assert_eq!(text(&call(&bob, b"mine").output), "mine bob ['log']");
+    let failure = bob.call("x").entry("chained").wait().unwrap_err();
+    assert!(traceback(&failure).contains("functions of other users cannot be called"), "{failure}");
+    assert_eq!(
+        text(&alice.call("more").entry("chained").wait().unwrap().output),
+        "secret more alice ['log']"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_request_is_an_exception() {
+    let runtime = limits().config("colour", "blue").build().unwrap();
+    for (body, expected) in [
+        ("faasm.state.read('absent')", "KeyError"),
+        ("faasm.state.write('', b'')", "ValueError"),
+        ("faasm.state.write('k' * 513, b'')", "ValueError"),
+        ("faasm.state.write('\\ud800', b'')", "UnicodeEncodeError"),
+        ("faasm.state.write('k', b'12'); faasm.state.write('k', b'123')", "ValueError"),
+        ("faasm.state.write('k', b'12'); faasm.state.write_at('k', 1, b'12')", "ValueError"),
+        ("faasm.state.read_at('k', -1, 2)", "ValueError"),
+        ("faasm.state.write_at('huge', 0, b'', 1 << 40)", "ValueError"),
+        ("faasm.digest('crc', b'')", "ValueError"),
+        ("faasm.chain('nobody')", "KeyError"),
+        ("faasm.chain('a/b/c')", "ValueError"),
+        ("faasm.Call(10**9).wait()", "ValueError"),
+        ("faasm.Call(-1).wait()", "OverflowError"),
+        ("import _faasm; _faasm.info(77)", "ValueError"),
+        ("faasm.state.lock('k').__enter__(); faasm.state.lock('k').__enter__()", "RuntimeError"),
+    ] {
+        let source = format!("import faasm\ndef faasm_main():\n    {body}\n");
+        let failure = run_failure(&runtime, &source);
+        let last = traceback(&failure).lines().last().unwrap_or_default();
+        assert!(last.starts_with(expected), "{body}: {failure}");
+    }
+    let flags = "import faasm\ndef faasm_main(): return f\"{faasm.config('colour')} {faasm.config('size', 'none')}\"\n";
+    assert_eq!(run(&runtime, flags), "blue none");
+}
+
+#[test]
+fn digests_are_those_of_hashlib() {
+    let source = "import faasm, hashlib\ndef faasm_main():\n    data = bytes(range(256)) * 1000\n    \
+                  for name in ('sha224', 'sha256', 'sha384', 'sha512'):\n        \
+                  assert faasm.digest(name, data) == hashlib.new(name, data).digest()\n    return 'equal'\n";
+    assert_eq!(run(&runtime(), source), "equal");
+}
+
+#[test]
+fn calls_that_chain_without_end_reach_a_limit() {
+    let runtime = limits().chain_limits(5, 40).build().unwrap();
+    let deep = "import faasm\ndef faasm_main(data): return faasm.chain(faasm_main, data + b'x').output()\n";
+    let failure = load(&runtime, deep).call("").wait().unwrap_err();
+    assert!(traceback(&failure).contains("calls may be chained 5 deep"), "{failure}");
+    let wide = "import faasm\ndef nothing(): pass\ndef faasm_main():\n    while True: faasm.chain(nothing)\n";
+    let failure = load(&runtime, wide).call("").wait().unwrap_err();
+    assert!(traceback(&failure).contains("of one call 40 others may come"), "{failure}");
+    // A call of its own has a count of its own.
+    assert_eq!(
+        run(
+            &runtime,
+            "import faasm\ndef f(): return 'x'\ndef faasm_main(): return faasm.chain(f).output()\n"
+        ),
+        "x"
+    );
+}
+
+#[test]
+fn a_call_that_waits_keeps_nobody_from_computing() {
+    // With one thread, and one call that waits for another that waits for another.
+    let runtime = limits().threads(1.try_into().unwrap()).build().unwrap();
+    let source = "import faasm\ndef faasm_main(data):\n    left = int(data)\n    \
+                  return faasm.chain(faasm_main, str(left - 1)).output() + b'.' if left else b'done'\n";
+    assert_eq!(text(&call(&load(&runtime, source), b"10").output), "done..........");
+}
+
+#[test]
+fn waiting_ends_with_the_time_limit() {
+    let runtime = runtime();
+    let source = "import faasm, time\ndef slow(): time.sleep(5)\ndef faasm_main(): faasm.chain(slow).wait()\n\
+                  def locked():\n    with faasm.state.lock('k'): time.sleep(1)\n";
+    let function = load(&runtime, source);
+    let failure = function.call("").timeout(Duration::from_millis(200)).wait().unwrap_err();
+    let CallError::TimeLimit { text, .. } = &failure.error else { panic!("{failure}") };
+    assert_eq!(text, "it was waiting for a chained call");
+    // A lock is given back by a call that dies with it.
+    for _ in 0..3 {
+        let failure =
+            function.call("").entry("locked").timeout(Duration::from_millis(50)).wait().unwrap_err();
+        let CallError::TimeLimit { text, .. } = &failure.error else { panic!("{failure}") };
+        assert!(text.contains("time.sleep(1)"), "{text}");
+    }
+}
+
+#[test]
+fn more_calls_than_may_wait_are_turned_away() {
+    let runtime = limits().threads(1.try_into().unwrap()).queue(2).build().unwrap();
+    let busy = load(&runtime, "def faasm_main():\n    while True: pass\n");
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let calls = (0..8).map(|_| scope.spawn(|| busy.call("").timeout(Duration::from_millis(300)).wait()));
+        calls.collect::<Vec<_>>().into_iter().map(|call| call.join().unwrap().unwrap_err().error).collect()
+    });
+    let busy = results.iter().filter(|error| **error == CallError::Busy { limit: 2 }).count();
+    assert_eq!(busy, 5, "{results:?}");
+    assert!(
+        results.iter().all(|error| matches!(error, CallError::Busy { .. } | CallError::TimeLimit { .. }))
+    );
+}
