@@ -19,6 +19,7 @@ use std::{
 };
 
 pub(crate) use creator::{Creator, with_memory};
+pub(crate) use dirty::Copies;
 pub(crate) use mapping::Mapping;
 
 use crate::{Error, Result, engine::RESERVATION, file};

@@ -130,6 +130,9 @@ pub struct Usage {
     pub wall_time: Duration,
     /// The size of the sandbox's memory at the end, in bytes; most of it is shared with the function's image.
     pub memory: usize,
+    /// How many bytes of that the sandbox had for itself, in whole pages: what it wrote to, or earlier calls in its place did.
+    /// `None` if it was not counted, because the memory grew or the call failed.
+    pub own_memory: Option<usize>,
 }
 
 /// A call that did not return, with what it had written until then.

@@ -56,8 +56,9 @@ impl Sandbox {
     /// Reads the results out of the sandbox and ends it.
     pub(crate) fn finish(self, status: Result<i32, Fault>) -> Result<Output, CallFailure> {
         let (memory, hit_memory_limit) = (self.guest.memory_size(), self.guest.memory_limit_hit());
-        let remains = self.guest.finish().into_remains();
-        let usage = Usage { wall_time: self.started.elapsed(), memory };
+        let (host, own_memory) = self.guest.finish();
+        let remains = host.into_remains();
+        let usage = Usage { wall_time: self.started.elapsed(), memory, own_memory };
         let (stdout, stderr) = (remains.stdout, remains.stderr);
 
         let over_memory = |text: String| CallError::MemoryLimit { limit: self.memory_limit, text };

@@ -13,7 +13,7 @@ use super::{Fault, Linked, Program};
 use crate::{
     Error, MemoryImage, Result, deadline,
     deadline::Interrupt,
-    memory::{Mapping, with_memory},
+    memory::{Copies, Mapping, with_memory},
 };
 
 /// What a sandbox may use.
@@ -41,6 +41,7 @@ impl<T: Send + 'static> Program<T> {
         let sandbox = match self.0.idle.take(image) {
             Some(mut sandbox) => {
                 sandbox.mapping.begin(limits.memory);
+                sandbox.copies.begin();
                 *sandbox.store.data_mut() = data;
                 sandbox
             }
@@ -74,7 +75,7 @@ impl<T: 'static> Linked<T> {
             .and_then(Extern::into_memory)
             .ok_or_else(|| Error::Unsuitable("its export `memory` is not a memory".to_owned()))?;
         self.initial_globals.get_or_init(|| self.globals(&mut store, instance));
-        Ok(Box::new(Sandbox { store, instance, memory, mapping }))
+        Ok(Box::new(Sandbox { store, instance, memory, mapping, copies: Copies::default() }))
     }
 
     /// The first of the globals that code can write whose bits are not those of a fresh instance: its name, and both values.
@@ -107,6 +108,7 @@ pub(super) struct Sandbox<T: 'static> {
     instance: Instance,
     memory: Memory,
     mapping: Arc<Mapping>,
+    copies: Copies,
 }
 
 /// A sandbox: one running guest, isolated from all others. Dropping it drops everything it did.
@@ -203,20 +205,24 @@ impl<T: 'static> Guest<T> {
 
     /// Ends the sandbox and keeps its data. What the guest has done is undone at once, so that the next sandbox with the same image
     /// starts sooner; where that cannot be done for certain, after a fault or when the memory has grown, all of it is dropped.
-    pub fn finish(self) -> T
+    ///
+    /// Besides the data answers how many bytes of memory the sandbox had for itself, in whole pages; `None` if it was dropped.
+    pub fn finish(self) -> (T, Option<usize>)
     where
         T: Default,
     {
         let Guest { armed, mut sandbox, image, program, faulted } = self;
         let data = std::mem::take(sandbox.store.data_mut());
         drop(armed);
-        if !faulted && program.moved_global(&mut sandbox).is_none() {
-            let Sandbox { store, memory, mapping, .. } = &mut *sandbox;
-            if let Some(kept) = mapping.reset(memory.data_mut(store), &image) {
-                program.idle.put(&image, sandbox, kept);
-            }
+        if faulted || program.moved_global(&mut sandbox).is_some() {
+            return (data, None);
         }
-        data
+        let Sandbox { store, memory, mapping, copies, .. } = &mut *sandbox;
+        let own = mapping.reset(memory.data_mut(store), &image, copies);
+        if let Some(own) = own {
+            program.idle.put(&image, sandbox, own);
+        }
+        (data, own)
     }
 
     /// The size of the guest's memory, in bytes. Memories only grow, so this is also the most it has used.

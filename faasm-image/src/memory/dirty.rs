@@ -5,20 +5,70 @@
 //! <https://docs.kernel.org/admin-guide/mm/pagemap.html>); they are copied back and stay private, ready to be written to again.
 #![expect(unsafe_code, reason = "rustix has no function for this ioctl")]
 
-/// Restores `memory`, a private mapping of a file with the content `pristine`. Answers how many bytes were copied, all of which
-/// are still private; `None` if the pages cannot be listed, or are so many that dropping them is better.
+use std::ops::Range;
+
+/// Which pages of a mapping are private copies, as far as is known, and when that was.
+#[derive(Default)]
+pub(crate) struct Copies {
+    /// As offsets.
+    ranges: Vec<Range<usize>>,
+    faults: Option<Faults>,
+}
+
+/// How many page faults the current thread has had.
+///
+/// A page only becomes a private copy in the fault of a thread that writes to it. So when a guest ran on one thread alone, and
+/// that had no fault meanwhile, then there are no more copies than before.
+type Faults = (std::thread::ThreadId, i64, i64);
+
+impl Copies {
+    /// To be called before a guest runs.
+    pub(crate) fn begin(&mut self) {
+        self.faults = faults();
+    }
+
+    /// Restores `memory`, a private mapping of a file with the content `pristine`. Answers how many bytes were copied, all of which
+    /// are still private; `None` if the pages cannot be listed, or are so many that dropping them is better.
+    ///
+    /// Whoever else may have written to the memory since [`begin`](Self::begin), besides the guest and functions that it called, is
+    /// `others`.
+    pub(super) fn restore(&mut self, memory: &mut [u8], pristine: &[u8], others: bool) -> Option<usize> {
+        if others || self.faults.is_none() || self.faults != faults() {
+            self.ranges.clear();
+            list(memory, &mut self.ranges)?;
+        }
+        let mut copied = 0;
+        for range in &self.ranges {
+            memory.get_mut(range.clone())?.copy_from_slice(pristine.get(range.clone())?);
+            copied += range.len();
+        }
+        Some(copied)
+    }
+
+    /// Forgets all, because there are none any more.
+    pub(super) fn clear(&mut self) {
+        self.ranges.clear();
+    }
+}
+
 #[cfg(not(target_os = "linux"))]
-pub(super) fn restore(_memory: &mut [u8], _pristine: &[u8]) -> Option<usize> {
+fn faults() -> Option<Faults> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn list(_memory: &[u8], _ranges: &mut Vec<Range<usize>>) -> Option<()> {
     None
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::restore;
+use linux::{faults, list};
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::{ffi::c_void, fs::File, sync::OnceLock};
+    use std::{ffi::c_void, fs::File, ops::Range, sync::OnceLock};
 
+    use nix::sys::resource::{UsageWho, getrusage};
     use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 
     /// The most bytes that are copied back. A guest that wrote to more keeps memory which others could use.
@@ -96,24 +146,30 @@ mod linux {
         Some((count, scan.walk_end))
     }
 
-    pub(in super::super) fn restore(memory: &mut [u8], pristine: &[u8]) -> Option<usize> {
+    pub(super) fn faults() -> Option<super::Faults> {
+        let usage = getrusage(UsageWho::RUSAGE_THREAD).ok()?;
+        Some((std::thread::current().id(), usage.minor_page_faults(), usage.major_page_faults()))
+    }
+
+    /// Adds the ranges of private copies.
+    pub(super) fn list(memory: &[u8], ranges: &mut Vec<Range<usize>>) -> Option<()> {
         let base = memory.as_ptr() as u64;
-        let (mut at, end, mut copied) = (base, base + memory.len() as u64, 0);
+        let (mut at, end, mut bytes) = (base, base + memory.len() as u64, 0);
         let mut regions = [Region::default(); 128];
         while at < end {
             let (count, walked) = scan(at, end, &mut regions)?;
             for region in regions.get(..count)? {
                 let range =
                     (region.start.checked_sub(base)?) as usize..(region.end.checked_sub(base)?) as usize;
-                copied += range.len();
-                if copied > MOST {
+                bytes += range.len();
+                if bytes > MOST {
                     return None;
                 }
-                memory.get_mut(range.clone())?.copy_from_slice(pristine.get(range)?);
+                ranges.push(range);
             }
             // Without progress it would go on for ever.
             at = Some(walked).filter(|walked| *walked > at)?;
         }
-        Some(copied)
+        Some(())
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 
-use super::{MemoryImage, PAGE, dirty};
+use super::{Copies, MemoryImage, PAGE};
 use crate::engine::{GUARD, POLL, RESERVATION};
 
 /// Address space with an image at its start: an inaccessible guard, the image, inaccessible memory up to the page that code
@@ -27,6 +27,7 @@ pub(crate) struct Mapping {
     /// The size it may grow to, in bytes.
     limit: AtomicUsize,
     limit_hit: AtomicBool,
+    interrupted: AtomicBool,
     stopped: AtomicBool,
 }
 
@@ -54,6 +55,7 @@ impl Mapping {
             accessible: AtomicUsize::new(image.size()),
             limit: AtomicUsize::new(limit),
             limit_hit: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         };
         // SAFETY: The range lies within the reservation, which is ours and in which nothing lives yet. Nobody
@@ -75,6 +77,7 @@ impl Mapping {
     pub(crate) fn begin(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
         self.limit_hit.store(false, Ordering::Relaxed);
+        self.interrupted.store(false, Ordering::Relaxed);
     }
 
     /// Whether the guest asked for more than its limit.
@@ -123,22 +126,24 @@ impl Mapping {
         // whatever its value, and no function of the host takes a decision on bytes that it reads twice.
         let word = unsafe { AtomicU32::from_ptr(self.base().wrapping_add(address).cast()) };
         word.fetch_or(bits, Ordering::Relaxed);
+        self.interrupted.store(true, Ordering::Relaxed);
     }
 
     /// Gives the image's content back to a memory that has not grown and was not stopped, and answers how many bytes of it
     /// are still private copies. `None` if it cannot be used again.
     ///
     /// `memory` is this mapping's, and its exclusive borrow shows that no guest and no function of the host is using it.
-    pub(crate) fn reset(&self, memory: &mut [u8], image: &MemoryImage) -> Option<usize> {
+    pub(crate) fn reset(&self, memory: &mut [u8], image: &MemoryImage, copies: &mut Copies) -> Option<usize> {
         let same = ptr::eq(memory.as_ptr(), self.base()) && memory.len() == self.image_size;
         let pristine = image.content().filter(|content| content.len() == memory.len())?;
         if !same || self.stopped() || self.accessible.load(Ordering::Relaxed) != self.image_size {
             return None;
         }
-        match dirty::restore(memory, pristine) {
-            Some(copied) => Some(copied),
-            None => self.drop_private_pages(memory).ok().map(|()| 0),
-        }
+        let interrupted = self.interrupted.load(Ordering::Relaxed);
+        copies.restore(memory, pristine, interrupted).or_else(|| {
+            copies.clear();
+            self.drop_private_pages(memory).ok().map(|()| 0)
+        })
     }
 
     #[cfg(target_os = "linux")]

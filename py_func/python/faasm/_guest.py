@@ -57,7 +57,8 @@ def prepare(preloads):
             importlib.import_module(name)
         except BaseException as exception:
             return _fail(exception)
-    return _settle()
+    _warm_up()
+    return _settle(True)
 
 
 def load(request):
@@ -94,7 +95,7 @@ def load(request):
         _main_takes_input = _takes_input(_main)
     else:
         _main = None
-    return _settle()
+    return _settle(False)
 
 
 def call(entry):
@@ -118,10 +119,24 @@ def call(entry):
         _flush()
 
 
-def _settle():
+def _warm_up():
+    """Has the interpreter specialise the code that every call runs, and fill its caches, here and not in each of them."""
+    global _main
+    _main = _nothing
+    for _ in range(100):
+        call(None)
+    _main = None
+
+
+def _nothing():
+    pass
+
+
+def _settle(all_are_ours):
     """Makes the memory fit to be an image. Answers 0, or reports why it cannot be one."""
     # What is alive now is alive in every call: no collection needs to look at it, and none writes to its pages.
     gc.collect()
+    _faasm.immortalise(all_are_ours)
     gc.freeze()
     for descriptor in range(_FIRST_DESCRIPTOR, _LAST_DESCRIPTOR + 1):
         try:
