@@ -4,11 +4,13 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use py_func::{CallError, CallFailure, Output, Runtime, Usage};
+use py_func::state::{self, OnDemand, State};
+use py_func::{CallError, CallFailure, Output, Registry, Runtime, Usage};
 use serde_json::{Value, json};
 
 use crate::cli::{Format, Input, Limits};
@@ -16,9 +18,18 @@ use crate::error::{self, input};
 use crate::shell::{self, Shell};
 use crate::units::{show_duration, show_size};
 
-/// A runtime on an image with the limits of the command line.
-pub(crate) fn runtime(image: &Path, limits: Limits) -> anyhow::Result<Runtime> {
+/// How much state a user may have in the store, and how much a command may hold in memory.
+const STATE: state::Limits = state::Limits { user_quota: 1 << 30, local: 2 << 30 };
+
+/// A runtime on an image with the limits of the command line. In a store, functions find state and other functions.
+pub(crate) fn runtime(image: &Path, limits: Limits, store: Option<&Registry>) -> anyhow::Result<Runtime> {
     let mut builder = Runtime::builder().image(image);
+    if let Some(store) = store.cloned() {
+        let state = OnDemand::new(store.root().join("state"));
+        builder = builder.state(State::new(Arc::new(state), STATE));
+        // That a function cannot be read is for the one who chains to it the same as that there is none.
+        builder = builder.lookup(move |user, name| store.source(user, name).ok());
+    }
     if let Some(limit) = limits.timeout {
         builder = builder.timeout(limit);
     }
@@ -122,7 +133,11 @@ fn show_usage(shell: &Shell, usage: Usage) {
 }
 
 fn usage_json(usage: Usage) -> Value {
-    json!({ "wall_time_seconds": usage.wall_time.as_secs_f64(), "memory_bytes": usage.memory })
+    json!({
+        "wall_time_seconds": usage.wall_time.as_secs_f64(),
+        "memory_bytes": usage.memory,
+        "own_memory_bytes": usage.own_memory,
+    })
 }
 
 /// Text as a string; bytes that are none as an object with their Base64 form.

@@ -54,6 +54,10 @@ pub enum Error {
         source: CallFailure,
     },
 
+    /// This crate has a fault, which it reported on standard error.
+    #[error("load the function: the host panicked")]
+    Stopped,
+
     /// A thread could not be started.
     #[error("start a thread")]
     Thread(#[from] std::io::Error),
@@ -69,7 +73,7 @@ impl Error {
                 Some("run `cargo faasm build` again with the current version".to_owned())
             }
             Self::Load { source, .. } => source.error.hint(),
-            Self::Name { .. } | Self::NoSource { .. } | Self::Thread(_) => None,
+            Self::Name { .. } | Self::NoSource { .. } | Self::Stopped | Self::Thread(_) => None,
         }
     }
 }

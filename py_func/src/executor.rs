@@ -36,8 +36,12 @@ impl Executor {
         Ok(Self { tokio: Some(tokio), permits, waiting: AtomicUsize::new(0), queue })
     }
 
-    /// Waits for the right to compute. `None` if too many wait already.
-    pub(crate) async fn admit(&self) -> Option<Permit> {
+    /// Waits for the right to compute. `None` if too many wait already, unless it is `admitted` anyway.
+    pub(crate) async fn enter(&self, admitted: bool) -> Option<Permit> {
+        if admitted { self.readmit().await } else { self.admit().await }
+    }
+
+    async fn admit(&self) -> Option<Permit> {
         struct Waiting<'a>(&'a AtomicUsize);
         impl Drop for Waiting<'_> {
             fn drop(&mut self) {

@@ -91,7 +91,33 @@ impl<'a> FunctionBuilder<'a> {
         let Self { user, name, entry, .. } = self;
         let Some(source) = self.source else { return Err(Error::NoSource { user, function: name }) };
         let file = self.file.unwrap_or_else(|| format!("{name}.py"));
+        let module = Module { user, name, file, entry, source };
+        let loaded = runtime.executor.run_blocking(module.load(&runtime, false));
+        let inner = loaded.unwrap_or(Err(Error::Stopped))?;
+        runtime.functions.insert(&inner);
+        Ok(Function { inner, runtime })
+    }
+}
 
+/// A module that is to become a function.
+pub(crate) struct Module {
+    user: String,
+    name: String,
+    file: String,
+    entry: String,
+    source: Vec<u8>,
+}
+
+impl Module {
+    /// One with the defaults for all that is not named.
+    pub(crate) fn new(user: &str, name: &str, source: Vec<u8>) -> Self {
+        let (user, name, entry) = (user.to_owned(), name.to_owned(), DEFAULT_ENTRY.to_owned());
+        Self { file: format!("{name}.py"), user, name, entry, source }
+    }
+
+    /// Imports it; see [`FunctionBuilder::load`]. `admitted` as in [`Request`].
+    pub(crate) async fn load(self, runtime: &Arc<Inner>, admitted: bool) -> Result<Arc<Loaded>, Error> {
+        let Self { user, name, file, entry, source } = self;
         // The texts end with a NUL, so none may contain one.
         let mut request = Vec::new();
         for text in [&name, &file, &entry] {
@@ -99,25 +125,25 @@ impl<'a> FunctionBuilder<'a> {
             request.push(0);
         }
         request.extend(source);
-
-        let host = Host::new(request, CallContext::loading(&runtime, &user, &name));
-        let load = async {
-            let _permit = runtime.executor.admit().await.ok_or_else(|| CallFailure::busy(&runtime))?;
-            let mut sandbox = Sandbox::new(&runtime, runtime.base(), host, None)?;
-            let status = sandbox.guest.call("faasm_load", ()).await;
-            let memory = sandbox.guest.capture();
-            // Whatever went wrong in the guest explains itself better than a memory that cannot be captured.
-            sandbox.finish(status).map(|_| memory)
-        };
-        let loaded = runtime.executor.run_blocking(load);
-        let memory = match loaded.unwrap_or_else(|| Err(CallFailure::stopped())) {
-            Ok(memory) => memory?,
-            Err(source) => return Err(Error::Load { user, function: name, source }),
-        };
-        let inner = Arc::new(Loaded { user, name, entry, memory });
-        runtime.functions.insert(&inner);
-        Ok(Function { inner, runtime })
+        let host = Host::new(request, CallContext::loading(runtime, &user, &name));
+        match import(runtime, host, admitted).await {
+            Ok(memory) => Ok(Arc::new(Loaded { user, name, entry, memory: memory? })),
+            Err(source) => Err(Error::Load { user, function: name, source }),
+        }
     }
+}
+
+async fn import(
+    runtime: &Arc<Inner>,
+    host: Host,
+    admitted: bool,
+) -> Result<faasm_image::Result<MemoryImage>, CallFailure> {
+    let _permit = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(runtime))?;
+    let mut sandbox = Sandbox::new(runtime, runtime.base(), host, None)?;
+    let status = sandbox.guest.call("faasm_load", ()).await;
+    let memory = sandbox.guest.capture();
+    // Whatever went wrong in the guest explains itself better than a memory that cannot be captured.
+    sandbox.finish(status).map(|_| memory)
 }
 
 /// Names of users and functions become names of files and parts of addresses.
@@ -142,11 +168,7 @@ impl Loaded {
         request: Request,
     ) -> Result<Output, CallFailure> {
         let Request { input, entry, timeout, lineage, admitted, cancel } = request;
-        let permit = match admitted {
-            true => runtime.executor.readmit().await,
-            false => runtime.executor.admit().await,
-        };
-        let permit = permit.ok_or_else(|| CallFailure::busy(&runtime))?;
+        let permit = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(&runtime))?;
         let context = CallContext::calling(&runtime, &self, entry.as_deref(), lineage, permit);
         let mut sandbox = Sandbox::new(&runtime, &self.memory, Host::new(input, context), timeout)?;
         cancel.arm(sandbox.guest.stopper());
@@ -169,25 +191,76 @@ pub(crate) struct Request {
     pub(crate) cancel: Cancel,
 }
 
-/// Functions that can be called by name, as long as somebody has them.
+/// Functions that can be called by name.
 #[derive(Default)]
-pub(crate) struct Functions(Mutex<HashMap<(String, String), Weak<Loaded>>>);
+pub(crate) struct Functions {
+    /// Those that somebody else has, as long as that is so.
+    loaded: Mutex<HashMap<Name, Weak<Loaded>>>,
+    /// Those that were looked up, with the source that they were loaded from.
+    found: Mutex<HashMap<Name, Found>>,
+    lookup: Option<Box<Lookup>>,
+}
+
+/// User and name.
+type Name = (String, String);
+
+type Found = (Vec<u8>, Arc<Loaded>);
+
+/// Answers the source of a function, if there is one by that user and name.
+pub(crate) type Lookup = dyn Fn(&str, &str) -> Option<Vec<u8>> + Send + Sync;
+
+/// A function that was called by its name.
+pub(crate) enum Target {
+    Loaded(Arc<Loaded>),
+    Found(Module),
+}
 
 impl Functions {
-    fn insert(&self, function: &Arc<Loaded>) {
-        let mut functions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Now and then, so that names of functions that are gone do not pile up.
-        if functions.len().is_power_of_two() {
-            functions.retain(|_, function| function.strong_count() > 0);
-        }
-        functions.insert((function.user.clone(), function.name.clone()), Arc::downgrade(function));
+    pub(crate) fn new(lookup: Option<Box<Lookup>>) -> Self {
+        Self { lookup, ..Self::default() }
     }
 
-    /// The function that was loaded last by that name.
-    pub(crate) fn get(&self, user: &str, name: &str) -> Option<Arc<Loaded>> {
-        let functions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        functions.get(&(user.to_owned(), name.to_owned()))?.upgrade()
+    fn insert(&self, function: &Arc<Loaded>) {
+        let mut loaded = locked(&self.loaded);
+        // Now and then, so that names of functions that are gone do not pile up.
+        if loaded.len().is_power_of_two() {
+            loaded.retain(|_, function| function.strong_count() > 0);
+        }
+        loaded.insert((function.user.clone(), function.name.clone()), Arc::downgrade(function));
     }
+
+    /// The function that was loaded last by that name, else the one that can be looked up.
+    pub(crate) fn get(&self, user: &str, name: &str) -> Option<Target> {
+        let key = (user.to_owned(), name.to_owned());
+        let loaded = locked(&self.loaded).get(&key).and_then(Weak::upgrade);
+        if let Some(function) = loaded {
+            return Some(Target::Loaded(function));
+        }
+        let source = self.lookup.as_ref()?(user, name)?;
+        match locked(&self.found).get(&key) {
+            Some((known, function)) if *known == source => Some(Target::Loaded(Arc::clone(function))),
+            _ => Some(Target::Found(Module::new(user, name, source))),
+        }
+    }
+}
+
+impl Target {
+    /// The function, loaded if it was not.
+    pub(crate) async fn load(self, runtime: &Arc<Inner>) -> Result<Arc<Loaded>, Error> {
+        let module = match self {
+            Self::Loaded(function) => return Ok(function),
+            Self::Found(module) => module,
+        };
+        let source = module.source.clone();
+        let function = module.load(runtime, true).await?;
+        let key = (function.user.clone(), function.name.clone());
+        locked(&runtime.functions.found).insert(key, (source, Arc::clone(&function)));
+        Ok(function)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use faasm_image::{Image, Interrupt, Limits, MemoryImage, Program};
 
 use crate::error::Error;
 use crate::executor::Executor;
-use crate::function::{FunctionBuilder, Functions};
+use crate::function::{FunctionBuilder, Functions, Lookup};
 use crate::host::{self, Host, abi};
 use crate::interpreter::Interpreter;
 use crate::state::{self, Memory, State};
@@ -92,7 +92,6 @@ impl Inner {
 }
 
 /// The settings of a runtime.
-#[derive(Clone)]
 #[must_use = "no runtime is made before `build` is called"]
 pub struct RuntimeBuilder {
     image: Option<PathBuf>,
@@ -103,6 +102,7 @@ pub struct RuntimeBuilder {
     queue: usize,
     state: Option<State>,
     config: BTreeMap<String, String>,
+    lookup: Option<Box<Lookup>>,
     chain_depth: u32,
     chain_calls: u32,
 }
@@ -124,6 +124,7 @@ impl Default for RuntimeBuilder {
             queue: 1000,
             state: None,
             config: BTreeMap::new(),
+            lookup: None,
             chain_depth: 16,
             chain_calls: 1000,
         }
@@ -180,6 +181,13 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Where the source of a function is looked up, by user and name, that others chain to and that nobody has loaded. It is asked each
+    /// time, so that a function can be replaced, and blocks the call that chains.
+    pub fn lookup(mut self, source: impl Fn(&str, &str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
+        self.lookup = Some(Box::new(source));
+        self
+    }
+
     /// How deeply calls may be chained, and how many calls may come of one that was not chained. By default 16 and 1000.
     pub fn chain_limits(mut self, depth: u32, calls: u32) -> Self {
         (self.chain_depth, self.chain_calls) = (depth, calls);
@@ -205,7 +213,7 @@ impl RuntimeBuilder {
             queue: self.queue,
             state,
             config: self.config,
-            functions: Functions::default(),
+            functions: Functions::new(self.lookup),
             next_call: AtomicU64::new(1),
             chain_depth: self.chain_depth,
             chain_calls: self.chain_calls,

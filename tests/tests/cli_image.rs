@@ -236,6 +236,25 @@ fn results_as_json() {
 }
 
 #[test]
+fn functions_of_a_store_share_state_and_find_each_other() {
+    let place = place();
+    place.file("echo.py", ECHO);
+    place.faasm("upload python echo").assert().success();
+    for name in ["state_write", "state_read"] {
+        place.file(&format!("{name}.py"), faasm_tests::function_source(name));
+        place.faasm(&format!("upload python {name} {name}.py")).assert().success();
+    }
+    place.file(
+        "chain.py",
+        "import faasm\ndef faasm_main(data): return faasm.chain('echo', data).output() * 2\n",
+    );
+    place.faasm("upload python chain chain.py").assert().success();
+    place.faasm("invoke python state_write --data ''").assert().success();
+    place.faasm("invoke python state_read --data ''").assert().success().stdout_eq("0199956789");
+    place.faasm("invoke python chain --data hello").assert().success().stdout_eq("hellohello");
+}
+
+#[test]
 fn from_upload_to_invoke() {
     let place = place();
     place.file("echo.py", ECHO);

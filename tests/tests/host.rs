@@ -187,3 +187,33 @@ fn more_calls_than_may_wait_are_turned_away() {
         results.iter().all(|error| matches!(error, CallError::Busy { .. } | CallError::TimeLimit { .. }))
     );
 }
+
+#[test]
+fn functions_that_are_called_by_name_are_looked_up() {
+    use std::sync::Mutex;
+    let source = Arc::new(Mutex::new("def faasm_main(data): return data.upper()\n"));
+    let current = Arc::clone(&source);
+    let runtime = limits()
+        .threads(1.try_into().unwrap())
+        .lookup(move |user, name| {
+            ((user, name) == ("python", "other")).then(|| (*current.lock().unwrap()).into())
+        })
+        .build()
+        .unwrap();
+    let chain = "import faasm\ndef faasm_main(data): return faasm.chain('other', data).output()\n\
+                 def absent(): faasm.chain('another')\n";
+    let chain = load(&runtime, chain);
+    for _ in 0..2 {
+        assert_eq!(text(&call(&chain, b"abc").output), "ABC");
+    }
+    *source.lock().unwrap() = "def faasm_main(data): return data[::-1]\n";
+    assert_eq!(text(&call(&chain, b"abc").output), "cba");
+    *source.lock().unwrap() = "def faasm_main(data: return\n";
+    let failure = chain.call("abc").wait().unwrap_err();
+    assert!(
+        traceback(&failure).contains("RuntimeError: the chained call failed: the source does not compile"),
+        "{failure}"
+    );
+    let failure = chain.call("").entry("absent").wait().unwrap_err();
+    assert!(traceback(&failure).contains("there is no function python/another"), "{failure}");
+}

@@ -17,7 +17,7 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Invoke) -> anyhow:
     store.source(user, function)?;
     let input = call::read_input(&arguments.input)?;
     let image = image::select(*shell, global, &arguments.image, Some(&store))?;
-    let runtime = call::runtime(&image.directory, arguments.limits)?;
+    let runtime = call::runtime(&image.directory, arguments.limits, Some(&store))?;
     let result = match store.load(&runtime, user, function) {
         Ok(function) => function.call(input).wait(),
         Err(error) => Err(error::into_failed_call(error.into())?),

@@ -28,7 +28,7 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Python) -> anyhow:
     let current = env::current_dir().context("failed to find the current directory")?;
 
     let image = image::select(*shell, global, &arguments.image, None)?;
-    let runtime = call::runtime(&image.directory, NO_LIMITS)?;
+    let runtime = call::runtime(&image.directory, NO_LIMITS, None)?;
     // Of two variables of one name the first counts, so these go before those set below.
     let mut interpreter = runtime.interpreter().arguments(arguments.arguments.iter().cloned());
     for (name, value) in variables {

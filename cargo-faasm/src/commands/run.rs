@@ -17,7 +17,7 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Run) -> anyhow::Re
     let source = call::read_file(&arguments.source, "the function")?;
     let input = call::read_input(&arguments.input)?;
     let image = image::select(*shell, global, &arguments.image, None)?;
-    let runtime = call::runtime(&image.directory, arguments.limits)?;
+    let runtime = call::runtime(&image.directory, arguments.limits, None)?;
     let builder = runtime
         .function(USER, &function_name(&arguments.source))
         .source(source)

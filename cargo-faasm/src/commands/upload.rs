@@ -56,7 +56,7 @@ fn upload_function(
     let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from(format!("{function}.py")));
     let source = call::read_file(&file, "the function")?;
     let image = image::select(*shell, global, &arguments.image, Some(store))?;
-    let runtime = call::runtime(&image.directory, DEFAULT_LIMITS)?;
+    let runtime = call::runtime(&image.directory, DEFAULT_LIMITS, None)?;
     let stored = store.upload(&runtime, user, function, &source).map_err(|error| {
         let error = anyhow::Error::from(error);
         let Some(failure) = error::failed_call(&error) else { return error };

@@ -1,6 +1,7 @@
 //! Calls that a call makes.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,7 +11,9 @@ use tokio::task::JoinHandle;
 use super::request::{Answer, Refused};
 use super::{CallContext, Host, Lineage};
 use crate::call::{CallFailure, Output};
-use crate::function::Request;
+use crate::error::Error;
+use crate::function::{Request, Target};
+use crate::runtime::Inner;
 
 /// The calls that a call has made, by their numbers.
 #[derive(Default)]
@@ -30,7 +33,7 @@ pub(super) fn chain(context: &mut CallContext, target: &str, input: Vec<u8>) -> 
         return Err(Refused::value(format!("{function}: functions of other users cannot be called")));
     }
     let found = match name {
-        "" => context.function.clone(),
+        "" => context.function.clone().map(Target::Loaded),
         name => context.runtime.functions.get(user, name),
     };
     let found = found.ok_or_else(|| Refused::key(format!("there is no function {user}/{name}")))?;
@@ -58,13 +61,19 @@ pub(super) fn chain(context: &mut CallContext, target: &str, input: Vec<u8>) -> 
     Ok(Answer::Number(id))
 }
 
-/// A function's call as a future of a type that does not contain itself, as the one of an `async fn` that calls itself would.
+/// A call as a future of a type that does not contain itself, as the one of an `async fn` that calls itself would.
 fn run(
-    function: Arc<crate::function::Loaded>,
-    runtime: Arc<crate::runtime::Inner>,
+    target: Target,
+    runtime: Arc<Inner>,
     request: Request,
-) -> std::pin::Pin<Box<dyn Future<Output = Result<Output, CallFailure>> + Send>> {
-    Box::pin(function.run(runtime, request))
+) -> Pin<Box<dyn Future<Output = Result<Output, CallFailure>> + Send>> {
+    Box::pin(async move {
+        let function = target.load(&runtime).await.map_err(|error| match error {
+            Error::Load { source, .. } => source,
+            error => CallFailure::fault(format!("failed to {error}")),
+        })?;
+        function.run(runtime, request).await
+    })
 }
 
 /// Waits for a call to end. It can be asked for again.

@@ -30,6 +30,7 @@ mod global;
 mod local;
 mod lock;
 mod memory;
+mod on_demand;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +47,7 @@ pub use global::{BoxFuture, Change, Global, OVERHEAD};
 use local::{Entry, Local};
 pub use lock::{Lock, LockGuard};
 pub use memory::Memory;
+pub use on_demand::OnDemand;
 
 /// The longest key, in bytes.
 pub const MAX_KEY: usize = 512;
