@@ -1,11 +1,12 @@
 //! A durable global tier that is opened when it is first used.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{io, thread};
 
 use bytes::Bytes;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, oneshot};
 
 use super::{BoxFuture, Change, Durable, Error, Global};
 
@@ -27,20 +28,29 @@ impl OnDemand {
     }
 
     async fn get(&self) -> Result<&Durable, Error> {
-        let open = || {
+        let open = || async {
             let directory = self.directory.clone();
-            blocking::unblock(move || {
-                let mut waited = Duration::ZERO;
-                loop {
-                    match Durable::open(&directory) {
-                        Err(Error::InUse { .. }) if waited < PATIENCE => std::thread::sleep(PAUSE),
-                        result => return result,
-                    }
-                    waited += PAUSE;
-                }
+            let (done, opened) = oneshot::channel();
+            // It blocks, and nobody says on which runtime this is polled.
+            let thread = thread::Builder::new().name("faasm-state-open".to_owned());
+            let _ = thread.spawn(move || done.send(open_patiently(&directory)));
+            opened.await.unwrap_or_else(|_| {
+                let source = io::Error::other("a thread could not be started");
+                Err(Error::io("open the state in", &self.directory)(source))
             })
         };
         self.opened.get_or_try_init(open).await
+    }
+}
+
+fn open_patiently(directory: &Path) -> Result<Durable, Error> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match Durable::open(directory) {
+            Err(Error::InUse { .. }) if waited < PATIENCE => thread::sleep(PAUSE),
+            result => return result,
+        }
+        waited += PAUSE;
     }
 }
 
