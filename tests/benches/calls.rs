@@ -34,36 +34,61 @@ fn main() {
         &vec![b'x'; 1 << 20],
         rounds / 10,
     );
-    alternating(&runtime, rounds);
+    cold(&runtime, rounds / 50);
+    in_turn(&runtime, rounds / 5);
+    throughput(&noop, rounds);
     loads(&runtime, rounds / 50);
 }
 
-/// Both what the caller sees, and what the sandbox itself takes, from mapping its memory to reading its results.
 fn calls(name: &str, function: &Function, input: &[u8], rounds: usize) {
-    let (mut total, mut sandbox) = (Vec::new(), Vec::new());
-    for _ in 0..rounds + 10 {
-        let input = input.to_vec();
-        let started = Instant::now();
-        let result = function.call(input).wait();
-        total.push(started.elapsed());
-        sandbox.push(match result {
-            Ok(output) => output.usage.wall_time,
-            Err(failure) => failure.usage.wall_time,
-        });
-    }
-    report(&format!("{name}: Call::wait"), total);
-    report(&format!("{name}: in the sandbox alone"), sandbox);
+    report(name, (0..rounds + 10).map(|_| time(function, input)).collect());
 }
 
-/// Calls of two functions in turn: no sandbox finds the memory that it needs in place.
-fn alternating(runtime: &Runtime, rounds: usize) {
-    let functions = [load(runtime, NOOP), load(runtime, NOOP)];
+/// The first call of a function, for which there is no sandbox yet.
+fn cold(runtime: &Runtime, rounds: usize) {
+    let functions: Vec<Function> = (0..rounds + 10).map(|_| load(runtime, NOOP)).collect();
+    let times = functions.iter().map(|function| time(function, b"")).collect();
+    report("no-op, first call of a function", times);
+}
+
+/// Calls of so many functions in turn, of which each has been called before.
+fn in_turn(runtime: &Runtime, count: usize) {
+    let functions: Vec<Function> = (0..count).map(|_| load(runtime, NOOP)).collect();
     let mut times = Vec::new();
-    for round in 0..rounds {
-        let output = functions[round % 2].call("").wait().expect("a no-op returns");
-        times.push(output.usage.wall_time);
+    for round in 0..5 {
+        for function in &functions {
+            let time = time(function, b"");
+            if round > 0 {
+                times.push(time);
+            }
+        }
     }
-    report("no-op, two functions in turn: sandbox", times);
+    report(&format!("no-op, {count} functions in turn"), times);
+    let own = functions[0].call("").wait().ok().and_then(|output| output.usage.own_memory);
+    println!("memory that a sandbox has for itself, no-op: {} KiB", own.unwrap_or_default() >> 10);
+}
+
+/// Calls that are made one after the other, on each of one and two threads.
+fn throughput(noop: &Function, rounds: usize) {
+    for threads in [1, 2] {
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| (0..rounds).for_each(|_| drop(noop.call("").wait())));
+            }
+        });
+        let calls = (threads * rounds) as f64 / started.elapsed().as_secs_f64();
+        println!("no-op, calls a second on {threads} thread(s): {calls:.0}");
+    }
+}
+
+/// How long a call takes the caller.
+fn time(function: &Function, input: &[u8]) -> Duration {
+    let input = input.to_vec();
+    let started = Instant::now();
+    // Those that fail are meant to.
+    let _ = function.call(input).wait();
+    started.elapsed()
 }
 
 fn loads(runtime: &Runtime, rounds: usize) {
