@@ -150,7 +150,7 @@ impl<T: 'static> Guest<T> {
         Params: WasmParams + Sync,
         Results: WasmResults + Sync,
     {
-        let Sandbox { store, instance, mapping, .. } = &mut *self.sandbox;
+        let Sandbox { store, instance, mapping, copies, .. } = &mut *self.sandbox;
         let function = self
             .program
             .exports
@@ -163,7 +163,17 @@ impl<T: 'static> Guest<T> {
             })?;
         // Until it has returned: a future that is dropped leaves a guest in the middle of something.
         let before = std::mem::replace(&mut self.faulted, true);
-        match function.call_async(store, params).await {
+        let mut call = std::pin::pin!(function.call_async(store, params));
+        let result = std::future::poll_fn(|context| {
+            copies.write();
+            let poll = call.as_mut().poll(context);
+            // It may go on somewhere else.
+            if poll.is_pending() {
+                copies.written_elsewhere();
+            }
+            poll
+        });
+        match result.await {
             Ok(results) => {
                 self.faulted = before;
                 Ok(results)
@@ -186,6 +196,7 @@ impl<T: 'static> Guest<T> {
 
     /// Copies bytes into the guest's memory at `address`.
     pub fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), Fault> {
+        self.sandbox.copies.write();
         let memory = self.sandbox.memory.data_mut(&mut self.sandbox.store);
         let outside = Fault::Address { address, len: bytes.len(), size: memory.len() };
         let place = memory.get_mut(address as usize..).and_then(|rest| rest.get_mut(..bytes.len()));
@@ -249,7 +260,12 @@ impl<T: 'static> Guest<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Barrier, thread};
+    use std::{
+        pin::Pin,
+        sync::Barrier,
+        task::{Context, Poll, Waker},
+        thread,
+    };
 
     use super::*;
     use crate::{Code, boot_memory, compile};
@@ -489,6 +505,47 @@ mod tests {
                 5 => drop(guest.now::<_, ()>("fail_midway", ())),
                 _ => (),
             }
+            guest.finish();
+        }
+    }
+
+    #[test]
+    fn guests_that_go_from_thread_to_thread_are_reset_too() {
+        let text = r#"(module (import "host" "wait" (func $wait)) (memory (export "memory") 1)
+            (func (export "run") (param i32)
+                (call $wait) (i32.store (local.get 0) (i32.const 7)) (call $wait)))"#;
+        // Ready when it is polled for the second time.
+        let wait = |linker: &mut wasmtime::Linker<()>| {
+            linker.func_wrap_async("host", "wait", |_, (): ()| {
+                let mut waited = false;
+                Box::new(std::future::poll_fn(move |_| {
+                    if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
+                }))
+            })?;
+            Ok(())
+        };
+        let (program, _) = linked(text, wait);
+        let image = MemoryImage::from_bytes(&vec![0; 64 * PAGE as usize]).unwrap();
+        let poll = |future: Pin<&mut (dyn Future<Output = Result<(), Fault>> + Send)>| {
+            future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        };
+        for round in 0..50 {
+            let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
+            let memory = guest.read(0, image.size()).unwrap();
+            assert!(memory.iter().all(|byte| *byte == 0), "round {round}");
+            // Each time another page, written to by a thread that neither begins nor ends the call.
+            let mut call = Box::pin(guest.call::<_, ()>("run", (round + 1) * PAGE));
+            assert!(!poll(call.as_mut()));
+            let mut call = thread::scope(|scope| {
+                let other = scope.spawn(move || {
+                    let pending = call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
+                    assert!(pending);
+                    call
+                });
+                other.join().unwrap()
+            });
+            assert!(poll(call.as_mut()));
+            drop(call);
             guest.finish();
         }
     }

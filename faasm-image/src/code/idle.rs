@@ -14,6 +14,9 @@ const MOST: usize = 2048;
 /// The most bytes of memory that kept sandboxes may hold among them.
 const MOST_BYTES: usize = 512 << 20;
 
+/// How many sandboxes of dropped images are dropped by one that ends. Each takes as long as several calls.
+const AT_ONCE: usize = 4;
+
 /// What a kept sandbox takes besides its private pages: instance, stack and page tables. An estimate.
 const OVERHEAD: usize = 64 << 10;
 
@@ -49,8 +52,10 @@ impl<S> Idle<S> {
         let mut gone = Vec::new();
         let dropped_images = memory::dropped();
         if dropped_images != kept.dropped_images {
-            kept.dropped_images = dropped_images;
-            gone.extend(kept.entries.extract_if(.., |(id, _, _)| id.is_gone()));
+            gone.extend(kept.entries.extract_if(.., |(id, _, _)| id.is_gone()).take(AT_ONCE));
+            if gone.len() < AT_ONCE {
+                kept.dropped_images = dropped_images;
+            }
         }
         let bytes = bytes + OVERHEAD;
         kept.entries.push((image.id(), bytes, sandbox));

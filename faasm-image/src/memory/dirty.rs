@@ -17,23 +17,32 @@ pub(crate) struct Copies {
 
 /// How many page faults the current thread has had.
 ///
-/// A page only becomes a private copy in the fault of a thread that writes to it. So when a guest ran on one thread alone, and
+/// A page only becomes a private copy in the fault of a thread that writes to it. So when only one thread wrote to the memory, and
 /// that had no fault meanwhile, then there are no more copies than before.
 type Faults = (std::thread::ThreadId, i64, i64);
 
 impl Copies {
-    /// To be called before a guest runs.
+    /// To be called before anything writes to the memory.
     pub(crate) fn begin(&mut self) {
         self.faults = faults();
     }
 
+    /// To be called before this thread writes to the memory.
+    pub(crate) fn write(&mut self) {
+        if self.faults.is_some_and(|(thread, ..)| thread != std::thread::current().id()) {
+            self.faults = None;
+        }
+    }
+
+    /// Another thread than the one that began may write to the memory, or have done so.
+    pub(crate) fn written_elsewhere(&mut self) {
+        self.faults = None;
+    }
+
     /// Restores `memory`, a private mapping of a file with the content `pristine`. Answers how many bytes were copied, all of which
     /// are still private; `None` if the pages cannot be listed, or are so many that dropping them is better.
-    ///
-    /// Whoever else may have written to the memory since [`begin`](Self::begin), besides the guest and functions that it called, is
-    /// `others`.
-    pub(super) fn restore(&mut self, memory: &mut [u8], pristine: &[u8], others: bool) -> Option<usize> {
-        if others || self.faults.is_none() || self.faults != faults() {
+    pub(super) fn restore(&mut self, memory: &mut [u8], pristine: &[u8]) -> Option<usize> {
+        if self.faults.is_none() || self.faults != faults() {
             self.ranges.clear();
             list(memory, &mut self.ranges)?;
         }

@@ -139,8 +139,10 @@ impl Mapping {
         if !same || self.stopped() || self.accessible.load(Ordering::Relaxed) != self.image_size {
             return None;
         }
-        let interrupted = self.interrupted.load(Ordering::Relaxed);
-        copies.restore(memory, pristine, interrupted).or_else(|| {
+        if self.interrupted.load(Ordering::Relaxed) {
+            copies.written_elsewhere();
+        }
+        copies.restore(memory, pristine).or_else(|| {
             copies.clear();
             self.drop_private_pages(memory).ok().map(|()| 0)
         })
