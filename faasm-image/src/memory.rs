@@ -5,6 +5,7 @@
 
 mod creator;
 mod dirty;
+mod holes;
 mod mapping;
 
 use std::{
@@ -20,6 +21,7 @@ use std::{
 
 pub(crate) use creator::{Creator, with_memory};
 pub(crate) use dirty::Copies;
+use holes::Holes;
 pub(crate) use mapping::Mapping;
 
 use crate::{Error, Result, engine::RESERVATION, file};
@@ -36,6 +38,7 @@ pub struct MemoryImage(Arc<Inner>);
 struct Inner {
     file: File,
     size: usize,
+    holes: Holes,
     /// The file, mapped, from the first time on that somebody wants it.
     content: OnceLock<Option<mapping::Content>>,
 }
@@ -81,7 +84,8 @@ impl MemoryImage {
     pub fn from_file(path: &Path) -> Result<MemoryImage> {
         let file = File::open(path).map_err(Error::io("open", path))?;
         let size = file.metadata().map_err(Error::io("read", path))?.len();
-        MemoryImage::new(file, size)
+        let holes = Holes::of(&file, check_size(size)?).map_err(Error::io("read", path))?;
+        MemoryImage::new(file, size, holes)
     }
 
     /// An image of these bytes, held in memory.
@@ -96,7 +100,9 @@ impl MemoryImage {
             seal(&file)?;
             Ok(file)
         };
-        MemoryImage::new(hold().map_err(Error::Memory)?, bytes.len() as u64)
+        let file = hold().map_err(Error::Memory)?;
+        let holes = Holes::of(&file, bytes.len()).map_err(Error::Memory)?;
+        MemoryImage::new(file, bytes.len() as u64, holes)
     }
 
     /// Writes the image to a file, whole or not at all.
@@ -119,15 +125,19 @@ impl MemoryImage {
         &self.0.file
     }
 
-    /// The content, or `None` if it cannot be mapped.
+    /// The content, or `None` if it cannot be mapped. Not to be read in holes, because that may take memory.
     fn content(&self) -> Option<&[u8]> {
         let content = self.0.content.get_or_init(|| mapping::Content::new(&self.0.file, self.0.size).ok());
         content.as_ref().map(mapping::Content::bytes)
     }
 
-    fn new(file: File, size: u64) -> Result<MemoryImage> {
+    fn holes(&self) -> &Holes {
+        &self.0.holes
+    }
+
+    fn new(file: File, size: u64, holes: Holes) -> Result<MemoryImage> {
         let size = check_size(size)?;
-        Ok(MemoryImage(Arc::new(Inner { file, size, content: OnceLock::new() })))
+        Ok(MemoryImage(Arc::new(Inner { file, size, holes, content: OnceLock::new() })))
     }
 }
 

@@ -331,6 +331,17 @@ static int visit_object(PyObject *object, void *everything) {
     return 1;
 }
 
+/* Room for the heap, so that most calls need not have the memory grow, after which it cannot be reset in place. It is never touched
+ * before it is used, so it takes no memory. */
+enum { HEAP_ROOM = 8 << 20 };
+
+static PyObject *module_make_room(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    /* A compiler may leave out what malloc() and free() do together, but not these. */
+    PyMem_RawFree(PyMem_RawMalloc(HEAP_ROOM));
+    Py_RETURN_NONE;
+}
+
 static PyObject *module_immortalise(PyObject *module, PyObject *argument) {
     (void)module;
     int everything = PyObject_IsTrue(argument);
@@ -343,6 +354,7 @@ static PyMethodDef methods[] = {
     {"input", module_input, METH_NOARGS, "The input of the call, as bytes."},
     {"output", module_output, METH_O, "Makes a bytes-like object the output of the call."},
     {"fail", module_fail, METH_VARARGS, "Reports how the load or the call failed: (kind, text)."},
+    {"make_room", module_make_room, METH_NOARGS, "Has the heap grow ahead of its use."},
     {"immortalise", module_immortalise, METH_O, "Has no object that lives now die: all of them, or only code, types and modules."},
     {"reseed_sqlite", module_reseed_sqlite, METH_NOARGS, "Has SQLite draw a new seed when it needs random numbers."},
     {"get_output", module_get_output, METH_NOARGS, "What was given to output() last, as bytes."},

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A [`Runtime`] holds an image: CPython as machine code, and its memory after it was initialised. Loading a [`Function`] imports
-//! its module once, in a sandbox, and keeps the memory. A [`Call`] maps that memory copy-on-write, runs, and is gone; nothing can
-//! leak from call to call, because nothing survives one.
+//! its module once, in a sandbox, and keeps the memory. A [`Call`] runs on that memory, copied on write; what it has changed is given
+//! its content back or dropped before the next call, so that nothing leaks from one to the other.
 //!
 //! With the feature `image`, which is on by default, this crate's build script builds an image from CPython's source. Without it,
 //! say where one is with [`RuntimeBuilder::image`]; `faasm-build-support` makes one with packages of your choice from your

@@ -138,7 +138,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// How much memory a call may have, in bytes, the image's own included. By default 512 MiB, at most 4 GiB.
+    /// How much memory a call may have, in bytes, the image's own included. By default 512 MiB, at most 64 KiB less than 4 GiB.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = bytes;
         self

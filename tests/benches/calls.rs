@@ -34,9 +34,9 @@ fn main() {
         &vec![b'x'; 1 << 20],
         rounds / 10,
     );
+    throughput(&noop, rounds);
     cold(&runtime, rounds / 50);
     in_turn(&runtime, rounds / 5);
-    throughput(&noop, rounds);
     loads(&runtime, rounds / 50);
 }
 

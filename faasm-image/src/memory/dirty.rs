@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use super::Holes;
+
 /// Which pages of a mapping are private copies, as far as is known, and when that was.
 #[derive(Default)]
 pub(crate) struct Copies {
@@ -39,19 +41,23 @@ impl Copies {
         self.faults = None;
     }
 
-    /// Restores `memory`, a private mapping of a file with the content `pristine`. Answers how many bytes were copied, all of which
-    /// are still private; `None` if the pages cannot be listed, or are so many that dropping them is better.
-    pub(super) fn restore(&mut self, memory: &mut [u8], pristine: &[u8]) -> Option<usize> {
+    /// Restores `memory`, a private mapping of an image. Answers how many bytes were copied, all of which are still private; `None` if the pages cannot be listed, or are so many that dropping them is better.
+    pub(super) fn restore(&mut self, memory: &mut [u8], pristine: &[u8], holes: &Holes) -> Option<usize> {
         if self.faults.is_none() || self.faults != faults() {
             self.ranges.clear();
             list(memory, &mut self.ranges)?;
         }
-        let mut copied = 0;
-        for range in &self.ranges {
-            memory.get_mut(range.clone())?.copy_from_slice(pristine.get(range.clone())?);
-            copied += range.len();
+        let mut bytes = 0;
+        for (part, is_hole) in self.ranges.iter().flat_map(|range| holes.split(range.clone())) {
+            let memory = memory.get_mut(part.clone())?;
+            if is_hole {
+                memory.fill(0);
+            } else {
+                memory.copy_from_slice(pristine.get(part.clone())?);
+            }
+            bytes += part.len();
         }
-        Some(copied)
+        Some(bytes)
     }
 
     /// Forgets all, because there are none any more.

@@ -22,7 +22,7 @@ pub(crate) struct Mapping {
     /// The first byte after the guard.
     base: NonNull<c_void>,
     image_size: usize,
-    /// Bytes from the base that can be read and written; from the image's end to here they are anonymous memory.
+    /// Bytes from the base that can be read and written; from the image's end to here, and in its holes, they are anonymous memory.
     accessible: AtomicUsize,
     /// The size it may grow to, in bytes.
     limit: AtomicUsize,
@@ -58,12 +58,19 @@ impl Mapping {
             interrupted: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         };
-        // SAFETY: The range lies within the reservation, which is ours and in which nothing lives yet. Nobody
-        // changes the file: in memory it is sealed, and on disk `MemoryImage::from_file` demands it.
-        unsafe {
-            let access = ProtFlags::READ | ProtFlags::WRITE;
-            let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
-            mmap(mapping.base.as_ptr(), image.size(), access, flags, image.file(), 0)?;
+        for (part, is_hole) in image.holes().split(0..image.size()) {
+            if is_hole {
+                mapping.protect(part.start, part.len(), MprotectFlags::READ | MprotectFlags::WRITE)?;
+                continue;
+            }
+            // SAFETY: The range lies within the reservation, which is ours and in which nothing lives yet. Nobody
+            // changes the file: in memory it is sealed, and on disk `MemoryImage::from_file` demands it.
+            unsafe {
+                let access = ProtFlags::READ | ProtFlags::WRITE;
+                let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+                let place = mapping.base.as_ptr().wrapping_byte_add(part.start);
+                mmap(place, part.len(), access, flags, image.file(), part.start as u64)?;
+            }
         }
         mapping.protect(POLL, PAGE, MprotectFlags::READ)?;
         Ok(Arc::new(mapping))
@@ -142,7 +149,7 @@ impl Mapping {
         if self.interrupted.load(Ordering::Relaxed) {
             copies.written_elsewhere();
         }
-        copies.restore(memory, pristine).or_else(|| {
+        copies.restore(memory, pristine, image.holes()).or_else(|| {
             copies.clear();
             self.drop_private_pages(memory).ok().map(|()| 0)
         })
@@ -151,8 +158,8 @@ impl Mapping {
     #[cfg(target_os = "linux")]
     fn drop_private_pages(&self, memory: &mut [u8]) -> io::Result<()> {
         use rustix::mm::{Advice, madvise};
-        // SAFETY: On Linux this drops the private copies of written pages of a file mapping, which then have the file's content
-        // again. It changes bytes as writing to the slice would, which its borrow allows.
+        // SAFETY: On Linux this drops the private copies of written pages: those of the file mapping have the file's content again,
+        // those of anonymous memory are zero again. It changes bytes as writing to the slice would, which its borrow allows.
         unsafe { Ok(madvise(memory.as_mut_ptr().cast(), memory.len(), Advice::LinuxDontNeed)?) }
     }
 

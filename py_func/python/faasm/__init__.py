@@ -118,7 +118,7 @@ def log(level: int, text: str) -> None:
 
 
 def digest(name: str, data: Buffer | str) -> bytes:
-    """Returns the hash `name` (`sha256`, `sha1`, `sha512`, `md5`, …) of `data`, computed by the host.
+    """Returns the hash `name` (`sha224`, `sha256`, `sha384` or `sha512`) of `data`, computed by the host.
 
     Within the sandbox that is several times as fast as `hashlib`, for data that is large. Raises ValueError if the host
     does not know the hash.

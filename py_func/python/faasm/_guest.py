@@ -137,6 +137,7 @@ def _settle(all_are_ours):
     # What is alive now is alive in every call: no collection needs to look at it, and none writes to its pages.
     gc.collect()
     _faasm.immortalise(all_are_ours)
+    _faasm.make_room()
     gc.freeze()
     for descriptor in range(_FIRST_DESCRIPTOR, _LAST_DESCRIPTOR + 1):
         try:
