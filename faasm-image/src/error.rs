@@ -134,6 +134,9 @@ pub enum Error {
     /// The thread which watches deadlines could not be started.
     #[error("start the thread that watches deadlines")]
     Deadline(#[source] io::Error),
+    /// A call into the guest did not return, or was interrupted.
+    #[error("capture the guest's memory: a call was cut short")]
+    CutShort,
     /// The guest is not at rest, so that its memory alone does not describe it.
     #[error(
         "capture the guest's memory: {global} is {found:#x} where it started as {initial:#x}: a call has not returned"

@@ -72,25 +72,41 @@ impl<'a> IntoFuture for Call<'a> {
 
 /// A way to stop a call while it computes.
 #[derive(Clone, Default)]
-pub(crate) struct Cancel(Arc<Mutex<Option<Stopper>>>);
+pub(crate) struct Cancel(Arc<Mutex<Progress>>);
+
+#[derive(Default)]
+enum Progress {
+    #[default]
+    Waiting,
+    Computing(Stopper),
+    Ended,
+    Cancelled,
+}
 
 impl Cancel {
+    /// To be called when the call begins to compute.
     pub(crate) fn arm(&self, stopper: Stopper) {
-        *self.lock() = Some(stopper);
+        match &mut *self.lock() {
+            Progress::Cancelled => stopper.stop(),
+            progress => *progress = Progress::Computing(stopper),
+        }
     }
 
     /// When it returns, the call is not stopped any more.
     pub(crate) fn disarm(&self) {
-        *self.lock() = None;
+        *self.lock() = Progress::Ended;
     }
 
     fn stop(&self) {
-        if let Some(stopper) = &*self.lock() {
-            stopper.stop();
+        let mut progress = self.lock();
+        match &*progress {
+            Progress::Computing(stopper) => stopper.stop(),
+            Progress::Waiting => *progress = Progress::Cancelled,
+            Progress::Ended | Progress::Cancelled => (),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Stopper>> {
+    fn lock(&self) -> MutexGuard<'_, Progress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -157,6 +173,11 @@ impl CallFailure {
     /// Too many calls wait already.
     pub(crate) fn busy(runtime: &Inner) -> Self {
         Self { error: CallError::Busy { limit: runtime.queue }, ..Self::fault(String::new()) }
+    }
+
+    /// What it has left is more than may be kept.
+    pub(crate) fn flood(limit: usize) -> Self {
+        Self { error: CallError::OutputLimit { limit }, ..Self::fault(String::new()) }
     }
 
     pub(crate) fn fault(reason: String) -> Self {

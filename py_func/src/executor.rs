@@ -17,14 +17,26 @@ pub(crate) struct Executor {
     tokio: Option<tokio::runtime::Runtime>,
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
+    begun: Arc<AtomicUsize>,
     queue: usize,
+    threads: usize,
 }
 
 /// The right to compute, until it is dropped. Whoever waits gives it back meanwhile.
 pub(crate) type Permit = OwnedSemaphorePermit;
 
+/// A place among the calls that have begun, whether they compute or wait, until it is dropped.
+pub(crate) struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Executor {
-    /// Starts the threads; their number is that of the processors if `threads` is `None`. More than `queue` calls do not wait.
+    /// Starts the threads; their number is that of the processors if `threads` is `None`. More than `queue` calls do not wait to
+    /// begin, nor for something else when they have begun.
     pub(crate) fn start(threads: Option<NonZero<usize>>, queue: usize) -> io::Result<Self> {
         let count = match threads {
             Some(count) => count.get(),
@@ -33,12 +45,17 @@ impl Executor {
         let tokio =
             Builder::new_multi_thread().worker_threads(count).thread_name("faasm").enable_time().build()?;
         let permits = Arc::new(Semaphore::new(count));
-        Ok(Self { tokio: Some(tokio), permits, waiting: AtomicUsize::new(0), queue })
+        let (waiting, begun) = (AtomicUsize::new(0), Arc::default());
+        Ok(Self { tokio: Some(tokio), permits, waiting, begun, queue, threads: count })
     }
 
-    /// Waits for the right to compute. `None` if too many wait already, unless it is `admitted` anyway.
-    pub(crate) async fn enter(&self, admitted: bool) -> Option<Permit> {
-        if admitted { self.readmit().await } else { self.admit().await }
+    /// Waits for the right to compute, to begin a call. `None` if too many wait to begin, unless it is `admitted` anyway, or too many
+    /// have begun and wait for something.
+    pub(crate) async fn enter(&self, admitted: bool) -> Option<(Permit, Place)> {
+        let permit = if admitted { self.readmit().await } else { self.admit().await }?;
+        let before = self.begun.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(&self.begun));
+        (before < self.queue.saturating_add(self.threads)).then_some((permit, place))
     }
 
     async fn admit(&self) -> Option<Permit> {
@@ -71,6 +88,14 @@ impl Executor {
         job: impl Future<Output = T> + Send + 'static,
     ) -> Option<JoinHandle<T>> {
         self.tokio.as_ref().map(|tokio| tokio.spawn(job))
+    }
+
+    /// Lets other threads have what was woken on this one. tokio keeps the last task that was with the thread that woke it, for when the
+    /// task there waits, and a guest may compute for long; another task takes its place there.
+    pub(crate) fn share(&self) {
+        if let Some(tokio) = &self.tokio {
+            drop(tokio.spawn(async {}));
+        }
     }
 
     /// Runs `job` on this thread and blocks until it is ready; `None` if it panicked.

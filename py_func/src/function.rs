@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use faasm_image::MemoryImage;
+use faasm_image::{Fault, MemoryImage};
+use tokio::sync::OnceCell;
 
 use crate::call::{Call, CallFailure, Cancel, Output};
 use crate::error::Error;
+use crate::executor::{Permit, Place};
 use crate::host::{CallContext, Host, Lineage};
 use crate::runtime::{Inner, Runtime};
 use crate::sandbox::Sandbox;
@@ -92,7 +94,7 @@ impl<'a> FunctionBuilder<'a> {
         let Some(source) = self.source else { return Err(Error::NoSource { user, function: name }) };
         let file = self.file.unwrap_or_else(|| format!("{name}.py"));
         let module = Module { user, name, file, entry, source };
-        let loaded = runtime.executor.run_blocking(module.load(&runtime, false));
+        let loaded = runtime.executor.run_blocking(module.load(&runtime, false, Lineage::default()));
         let inner = loaded.unwrap_or(Err(Error::Stopped))?;
         runtime.functions.insert(&inner);
         Ok(Function { inner, runtime })
@@ -115,8 +117,13 @@ impl Module {
         Self { file: format!("{name}.py"), user, name, entry, source }
     }
 
-    /// Imports it; see [`FunctionBuilder::load`]. `admitted` as in [`Request`].
-    pub(crate) async fn load(self, runtime: &Arc<Inner>, admitted: bool) -> Result<Arc<Loaded>, Error> {
+    /// Imports it; see [`FunctionBuilder::load`]. `admitted` and `lineage` as in [`Request`].
+    async fn load(
+        self,
+        runtime: &Arc<Inner>,
+        admitted: bool,
+        lineage: Lineage,
+    ) -> Result<Arc<Loaded>, Error> {
         let Self { user, name, file, entry, source } = self;
         // The texts end with a NUL, so none may contain one.
         let mut request = Vec::new();
@@ -125,8 +132,8 @@ impl Module {
             request.push(0);
         }
         request.extend(source);
-        let host = Host::new(request, CallContext::loading(runtime, &user, &name));
-        match import(runtime, host, admitted).await {
+        let context = |admission| CallContext::loading(runtime, &user, &name, lineage, admission);
+        match import(runtime, context, request, admitted).await {
             Ok(memory) => Ok(Arc::new(Loaded { user, name, entry, memory: memory? })),
             Err(source) => Err(Error::Load { user, function: name, source }),
         }
@@ -135,13 +142,20 @@ impl Module {
 
 async fn import(
     runtime: &Arc<Inner>,
-    host: Host,
+    context: impl FnOnce((Permit, Place)) -> CallContext,
+    request: Vec<u8>,
     admitted: bool,
 ) -> Result<faasm_image::Result<MemoryImage>, CallFailure> {
-    let _permit = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(runtime))?;
+    let admission = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(runtime))?;
+    let host = Host::new(request, context(admission));
     let mut sandbox = Sandbox::new(runtime, runtime.base(), host, None)?;
     let status = sandbox.guest.call("faasm_load", ()).await;
     let memory = sandbox.guest.capture();
+    let status = match memory {
+        // An import that ended just when it was interrupted, or in spite of it.
+        Err(faasm_image::Error::CutShort) => status.and(Err(Fault::Deadline)),
+        _ => status,
+    };
     // Whatever went wrong in the guest explains itself better than a memory that cannot be captured.
     sandbox.finish(status).map(|_| memory)
 }
@@ -168,8 +182,8 @@ impl Loaded {
         request: Request,
     ) -> Result<Output, CallFailure> {
         let Request { input, entry, timeout, lineage, admitted, cancel } = request;
-        let permit = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(&runtime))?;
-        let context = CallContext::calling(&runtime, &self, entry.as_deref(), lineage, permit);
+        let admission = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(&runtime))?;
+        let context = CallContext::calling(&runtime, &self, entry.as_deref(), lineage, admission);
         let mut sandbox = Sandbox::new(&runtime, &self.memory, Host::new(input, context), timeout)?;
         cancel.arm(sandbox.guest.stopper());
         let status = sandbox.call(entry.as_deref().unwrap_or_default()).await;
@@ -196,7 +210,7 @@ pub(crate) struct Request {
 pub(crate) struct Functions {
     /// Those that somebody else has, as long as that is so.
     loaded: Mutex<HashMap<Name, Weak<Loaded>>>,
-    /// Those that were looked up, with the source that they were loaded from.
+    /// Those that were looked up, with the source that they are loaded from, once for all calls.
     found: Mutex<HashMap<Name, Found>>,
     lookup: Option<Box<Lookup>>,
 }
@@ -204,7 +218,7 @@ pub(crate) struct Functions {
 /// User and name.
 type Name = (String, String);
 
-type Found = (Vec<u8>, Arc<Loaded>);
+type Found = (Vec<u8>, Arc<OnceCell<Arc<Loaded>>>);
 
 /// Answers the source of a function, if there is one by that user and name.
 pub(crate) type Lookup = dyn Fn(&str, &str) -> Option<Vec<u8>> + Send + Sync;
@@ -212,7 +226,7 @@ pub(crate) type Lookup = dyn Fn(&str, &str) -> Option<Vec<u8>> + Send + Sync;
 /// A function that was called by its name.
 pub(crate) enum Target {
     Loaded(Arc<Loaded>),
-    Found(Module),
+    Found(Module, Arc<OnceCell<Arc<Loaded>>>),
 }
 
 impl Functions {
@@ -237,25 +251,24 @@ impl Functions {
             return Some(Target::Loaded(function));
         }
         let source = self.lookup.as_ref()?(user, name)?;
-        match locked(&self.found).get(&key) {
-            Some((known, function)) if *known == source => Some(Target::Loaded(Arc::clone(function))),
-            _ => Some(Target::Found(Module::new(user, name, source))),
+        let mut found = locked(&self.found);
+        let (known, cell) = found.entry(key).or_default();
+        if *known != source {
+            (*known, *cell) = (source.clone(), Arc::default());
         }
+        Some(Target::Found(Module::new(user, name, source), Arc::clone(cell)))
     }
 }
 
 impl Target {
     /// The function, loaded if it was not.
-    pub(crate) async fn load(self, runtime: &Arc<Inner>) -> Result<Arc<Loaded>, Error> {
-        let module = match self {
-            Self::Loaded(function) => return Ok(function),
-            Self::Found(module) => module,
-        };
-        let source = module.source.clone();
-        let function = module.load(runtime, true).await?;
-        let key = (function.user.clone(), function.name.clone());
-        locked(&runtime.functions.found).insert(key, (source, Arc::clone(&function)));
-        Ok(function)
+    pub(crate) async fn load(self, runtime: &Arc<Inner>, lineage: Lineage) -> Result<Arc<Loaded>, Error> {
+        match self {
+            Self::Loaded(function) => Ok(function),
+            Self::Found(module, cell) => {
+                cell.get_or_try_init(|| module.load(runtime, true, lineage)).await.cloned()
+            }
+        }
     }
 }
 

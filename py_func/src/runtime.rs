@@ -40,7 +40,7 @@ pub(crate) struct Inner {
     image: Image,
     root: Arc<Path>,
     base: MemoryImage,
-    memory_limit: usize,
+    pub(crate) memory_limit: usize,
 }
 
 impl Runtime {
@@ -108,7 +108,7 @@ pub struct RuntimeBuilder {
 }
 
 /// How long a call that has reached its time limit may take to end by itself.
-const GRACE: Duration = Duration::from_millis(100);
+pub(crate) const GRACE: Duration = Duration::from_millis(100);
 
 /// Limits of state that lives as long as its runtime.
 const DEFAULT_STATE: state::Limits = state::Limits { user_quota: 1 << 30, local: 1 << 30 };
@@ -162,8 +162,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// How many calls may wait for others to finish computing before [`CallError::Busy`](crate::CallError::Busy) is the answer. By
-    /// default 1000.
+    /// How many calls may wait, for others to finish computing or, once they have begun, for something else, before
+    /// [`CallError::Busy`](crate::CallError::Busy) is the answer. By default 1000 each.
     pub fn queue(mut self, calls: usize) -> Self {
         self.queue = calls;
         self

@@ -48,6 +48,9 @@ impl Sandbox {
         let length = entry.len() as u32;
         if length > 0 {
             pointer = self.guest.call("faasm_alloc", (length,)).await?;
+            if pointer == 0 {
+                return Err(Fault::Memory);
+            }
             self.guest.write(pointer, entry.as_bytes())?;
         }
         self.guest.call("faasm_call", (pointer, length)).await

@@ -217,3 +217,68 @@ fn functions_that_are_called_by_name_are_looked_up() {
     let failure = chain.call("").entry("absent").wait().unwrap_err();
     assert!(traceback(&failure).contains("there is no function python/another"), "{failure}");
 }
+
+#[test]
+fn what_the_host_keeps_for_calls_is_limited() {
+    let runtime = limits().memory_limit(64 << 20).build().unwrap();
+    for (body, expected) in [
+        // Inputs of calls that have not begun, results of calls that nobody asked for, and answers.
+        ("while True: faasm.chain(slow, bytes(8 << 20))", "take more memory than one call may have"),
+        (
+            "[faasm.chain(large) for _ in range(40)][39].wait(); [faasm.Call(n).wait() for n in range(1, 60)]",
+            "the output limit",
+        ),
+        ("faasm.state.write_at('k', 0, b'', 100 << 20); faasm.state.read('k')", "larger than the memory"),
+        ("for n in range(10**6): faasm.state.lock(str(n)).__enter__()", "1000 locks"),
+        ("while True: faasm.log(10, 'x' * 100_000)", "the output limit"),
+    ] {
+        let source = format!(
+            "import faasm, time\ndef slow(data): time.sleep(1)\ndef large(): return bytes(4 << 20)\ndef faasm_main():\n    {body}\n"
+        );
+        let failure = load(&runtime, &source).call("").wait().unwrap_err();
+        assert!(failure.to_string().contains(expected), "{body}: {failure}");
+    }
+}
+
+#[test]
+fn imports_that_chain_have_the_limits_of_calls() {
+    let runtime = limits()
+        .threads(1.try_into().unwrap())
+        .chain_limits(4, 20)
+        .lookup(|_, name| match name {
+            // It is looked up again by itself before it is there.
+            "evil" => Some("import faasm\nfor _ in range(100): faasm.chain('evil')\n".into()),
+            "helper" => Some("def faasm_main(): return 'helped'\n".into()),
+            _ => None,
+        })
+        .build()
+        .unwrap();
+    let failure =
+        load(&runtime, "import faasm\ndef faasm_main(): faasm.chain('evil').wait()\n").call("").wait();
+    let failure = failure.unwrap_err();
+    assert!(traceback(&failure).contains("of one call 20 others may come"), "{failure}");
+    // An import that waits lets others compute.
+    let source = "import faasm\nHELPED = faasm.chain('helper').output()\ndef faasm_main(): return HELPED\n";
+    assert_eq!(run(&runtime, source), "helped");
+}
+
+#[test]
+fn an_import_that_is_interrupted_does_not_load() {
+    let source =
+        "try:\n    while True: pass\nexcept BaseException: pass\ndef faasm_main(): return 'loaded'\n";
+    let runtime = limits().timeout(Duration::from_millis(100)).build().unwrap();
+    let failure = faasm_tests::load_failure(&runtime, source);
+    assert!(matches!(failure.error, CallError::TimeLimit { .. }), "{failure}");
+}
+
+#[test]
+fn chained_calls_run_while_their_caller_computes() {
+    let runtime = limits().threads(2.try_into().unwrap()).build().unwrap();
+    let source = "import faasm, time\ndef stamp(): return str(time.time())\n\
+                  def faasm_main():\n    call = faasm.chain(stamp)\n    end = time.time() + 2\n    \
+                  while time.time() < end: pass\n    return str(float(call.output()) < end - 1)\n";
+    let function = load(&runtime, source);
+    // Awaited, so that the caller is on one of the runtime's threads, which would keep what it wakes.
+    let output = pollster::block_on(std::future::IntoFuture::into_future(function.call(""))).unwrap();
+    assert_eq!(text(&output.output), "True");
+}

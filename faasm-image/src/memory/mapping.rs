@@ -73,6 +73,7 @@ impl Mapping {
             }
         }
         mapping.protect(POLL, PAGE, MprotectFlags::READ)?;
+        mapping.keep_small_pages();
         Ok(Arc::new(mapping))
     }
 
@@ -115,8 +116,13 @@ impl Mapping {
     /// thread at any time; nothing but compiled code of the guest ever touches the page.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
-        // The range is mapped, so this can only fail for want of memory in the kernel, and then it is called again.
+        // The range is a mapping of its own, so there is nothing that the kernel could lack for this.
         let _ = self.protect(POLL, PAGE, MprotectFlags::empty());
+    }
+
+    /// Whether [`interrupt`](Self::interrupt) was called since the guest began.
+    pub(crate) fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
     }
 
     /// Sets bits in a word of the guest's memory, from another thread and while it runs. Does nothing if the word does not lie in
@@ -146,7 +152,7 @@ impl Mapping {
         if !same || self.stopped() || self.accessible.load(Ordering::Relaxed) != self.image_size {
             return None;
         }
-        if self.interrupted.load(Ordering::Relaxed) {
+        if self.interrupted() {
             copies.written_elsewhere();
         }
         copies.restore(memory, pristine, image.holes()).or_else(|| {
@@ -154,6 +160,18 @@ impl Mapping {
             self.drop_private_pages(memory).ok().map(|()| 0)
         })
     }
+
+    /// Has the kernel never join pages to a huge one. With that, pages of a hole would become writable without a fault of the guest,
+    /// of which `Copies` would not know; and a byte that is written would be 2 MiB to clear.
+    #[cfg(target_os = "linux")]
+    fn keep_small_pages(&self) {
+        use rustix::mm::{Advice, madvise};
+        // SAFETY: This changes no content. A kernel without huge pages refuses, and need not be asked.
+        let _ = unsafe { madvise(self.base.as_ptr(), RESERVATION, Advice::LinuxNoHugepage) };
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn keep_small_pages(&self) {}
 
     #[cfg(target_os = "linux")]
     fn drop_private_pages(&self, memory: &mut [u8]) -> io::Result<()> {

@@ -2,16 +2,16 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use faasm_image::host::Result;
 
 use super::Host;
 use super::chain::Children;
-use crate::executor::Permit;
+use crate::executor::{Permit, Place};
 use crate::function::Loaded;
-use crate::runtime::Inner;
+use crate::runtime::{GRACE, Inner};
 use crate::state::{Lock, LockGuard};
 
 /// A call, from the inside.
@@ -27,7 +27,10 @@ pub(crate) struct CallContext {
     pub(super) children: Children,
     /// Locks on keys. They end with the call.
     pub(super) locks: Vec<(String, Lock, LockGuard)>,
+    /// How many bytes it has written to the log.
+    pub(super) logged: usize,
     permit: Option<Permit>,
+    _place: Place,
 }
 
 /// Where a chained call comes from.
@@ -37,6 +40,8 @@ pub(crate) struct Lineage {
     pub(super) depth: u32,
     /// How many calls have come from the first of them.
     pub(super) calls: Arc<AtomicU32>,
+    /// How many bytes the host holds for calls that have come from the first of them.
+    pub(super) held: Arc<AtomicUsize>,
     /// The number it was given by the call that made it.
     pub(super) id: Option<u64>,
 }
@@ -48,7 +53,13 @@ pub(crate) struct WaitedTooLong(&'static str);
 
 impl CallContext {
     /// What a function's import runs in.
-    pub(crate) fn loading(runtime: &Arc<Inner>, user: &str, name: &str) -> Self {
+    pub(crate) fn loading(
+        runtime: &Arc<Inner>,
+        user: &str,
+        name: &str,
+        lineage: Lineage,
+        (permit, place): (Permit, Place),
+    ) -> Self {
         Self {
             runtime: Arc::clone(runtime),
             function: None,
@@ -56,10 +67,12 @@ impl CallContext {
             name: name.to_owned(),
             entry: String::new(),
             id: runtime.next_call.fetch_add(1, Ordering::Relaxed),
-            lineage: Lineage::default(),
+            lineage,
             children: Children::default(),
             locks: Vec::new(),
-            permit: None,
+            logged: 0,
+            permit: Some(permit),
+            _place: place,
         }
     }
 
@@ -69,7 +82,7 @@ impl CallContext {
         function: &Arc<Loaded>,
         entry: Option<&str>,
         lineage: Lineage,
-        permit: Permit,
+        (permit, place): (Permit, Place),
     ) -> Self {
         let id = lineage.id.unwrap_or_else(|| runtime.next_call.fetch_add(1, Ordering::Relaxed));
         Self {
@@ -82,7 +95,9 @@ impl CallContext {
             lineage,
             children: Children::default(),
             locks: Vec::new(),
+            logged: 0,
             permit: Some(permit),
+            _place: place,
         }
     }
 }
@@ -97,30 +112,33 @@ impl Host {
             return Ok(ready);
         }
         let deadline = self.deadline;
-        self.suspended(async move {
-            match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline.into(), future).await.ok(),
-                None => Some(future.await),
-            }
-        })
-        .await
-        .ok_or_else(|| WaitedTooLong(what).into())
+        self.suspended(until(deadline, future)).await?.ok_or_else(|| WaitedTooLong(what).into())
     }
 
-    /// Awaits something while others may compute.
-    pub(super) async fn suspended<T>(&mut self, future: impl Future<Output = T>) -> T {
+    /// Awaits something while others may compute. A guest whose turn to go on does not come before it would be stopped is ended.
+    pub(super) async fn suspended<T>(&mut self, future: impl Future<Output = T>) -> Result<T> {
         let permit = self.context.as_mut().and_then(|context| context.permit.take());
         let had_permit = permit.is_some();
         drop(permit);
         let value = future.await;
         if had_permit && let Some(context) = self.context.as_mut() {
-            context.permit = context.runtime.executor.readmit().await;
+            let stopped = self.deadline.and_then(|deadline| deadline.checked_add(GRACE));
+            let turn = until(stopped, context.runtime.executor.readmit()).await;
+            context.permit = turn.ok_or(WaitedTooLong("its turn to compute"))?;
         }
-        value
+        Ok(value)
     }
 
     pub(super) fn time_left(&self) -> Option<std::time::Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// `None` if a future is not ready at a point in time.
+async fn until<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), future).await.ok(),
+        None => Some(future.await),
     }
 }
 

@@ -3,7 +3,7 @@
 use faasm_image::host::{Caller, Result, format_err};
 use sha2::Digest as _;
 
-use super::{CallContext, Host, abi, chain, memory, range};
+use super::{CallContext, Host, OutputTooLarge, abi, chain, memory, range};
 use crate::state::{self, Lock, State};
 
 /// What a request leaves: a number, bytes, or both.
@@ -50,6 +50,9 @@ impl From<state::Error> for Refused {
         Self { kind, text: error.to_string() }
     }
 }
+
+/// The most locks that a call may have. Each keeps a value in memory.
+const MOST_LOCKS: usize = 1000;
 
 /// The parameters as the guest gives them: operation, name and data with their lengths, and two numbers.
 type Arguments = (u32, u32, u32, u32, u32, u64, u64);
@@ -98,6 +101,11 @@ async fn answer(
             None => Err(Refused::key(format!("there is no configuration flag {name}"))),
         },
         abi::FAASM_LOG => {
+            // The log has the limit that each of the outputs has.
+            context.logged += data.len();
+            if context.logged > host.output_limit {
+                return Err(OutputTooLarge.into());
+            }
             log(context, first, &String::from_utf8_lossy(&data));
             Ok(Answer::Nothing)
         }
@@ -111,6 +119,11 @@ async fn answer(
                 .any(|(key, held, _)| key == name && (kind, *held) != (Lock::Shared, Lock::Shared))
             {
                 return Ok(Err(Refused::runtime(format!("this call has a lock on {name:?} already"))));
+            }
+            if context.locks.len() >= MOST_LOCKS {
+                return Ok(Err(Refused::runtime(format!(
+                    "a call may have {MOST_LOCKS} locks, and this one has"
+                ))));
             }
             let (state, user, key) = (context.runtime.state.clone(), context.user.clone(), name.to_owned());
             let locked = host.wait("a lock", async move { state.lock(&user, &key, kind).await }).await?;
@@ -126,6 +139,7 @@ async fn answer(
             match context.locks.iter().rposition(|(key, held, _)| key == name && *held == kind) {
                 Some(at) => {
                     drop(context.locks.swap_remove(at));
+                    context.runtime.executor.share();
                     Ok(Answer::Nothing)
                 }
                 None => Err(Refused::runtime(format!("this call has no such lock on {name:?}"))),
@@ -133,8 +147,9 @@ async fn answer(
         }
         abi::FAASM_STATE_SIZE..=abi::FAASM_STATE_KEYS => {
             let (state, user) = (context.runtime.state.clone(), context.user.clone());
-            let key = name.to_owned();
-            let work = async move { on_state(&state, operation, &user, &key, &data, first, second).await };
+            let (key, most) = (name.to_owned(), context.runtime.memory_limit);
+            let work =
+                async move { on_state(&state, operation, &user, &key, &data, first, second, most).await };
             host.wait("state", work).await?
         }
         _ => return Err(format_err!("the guest asks for {operation}, which is no operation")),
@@ -145,6 +160,8 @@ fn lock_kind(exclusive: u64) -> Lock {
     if exclusive == 0 { Lock::Shared } else { Lock::Exclusive }
 }
 
+/// `most` is how many bytes an answer may have, which the guest could not take anyway.
+#[expect(clippy::too_many_arguments, reason = "they are those of a request")]
 async fn on_state(
     state: &State,
     operation: u32,
@@ -153,6 +170,7 @@ async fn on_state(
     data: &[u8],
     first: u64,
     second: u64,
+    most: usize,
 ) -> Result<Answer, Refused> {
     let or_none = |number| (number != abi::FAASM_NONE).then_some(number);
     match operation {
@@ -163,7 +181,8 @@ async fn on_state(
         abi::FAASM_STATE_READ => {
             let size = state.size(user, key).await?.ok_or_else(|| no_value(user, key))?;
             let length = size.saturating_sub(first).min(second);
-            let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+            let length = usize::try_from(length).ok().filter(|length| *length <= most);
+            let mut bytes = vec![0; length.ok_or_else(too_large)?];
             let length = state.read(user, key, first, &mut bytes).await?;
             bytes.truncate(length);
             return Ok(Answer::Bytes(bytes));
@@ -178,10 +197,10 @@ async fn on_state(
         abi::FAASM_STATE_APPEND => state.append(user, key, data.to_vec()).await?,
         abi::FAASM_STATE_APPENDED => {
             let count = or_none(first).map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-            return Ok(list(&state.appended(user, key, count).await?));
+            return list(&state.appended(user, key, count).await?, most);
         }
         abi::FAASM_STATE_CLEAR_APPENDED => state.clear_appended(user, key).await?,
-        abi::FAASM_STATE_KEYS => return Ok(list(&state.keys(user).await?)),
+        abi::FAASM_STATE_KEYS => return list(&state.keys(user).await?, most),
         _ => return Err(Refused::value(format!("there is no operation {operation} on state"))),
     }
     Ok(Answer::Nothing)
@@ -192,13 +211,20 @@ fn no_value(user: &str, key: &str) -> Refused {
 }
 
 /// A list as `faasm.h` has it.
-fn list(entries: &[impl AsRef<[u8]>]) -> Answer {
+fn list(entries: &[impl AsRef<[u8]>], most: usize) -> Result<Answer, Refused> {
+    if entries.iter().map(|entry| entry.as_ref().len() + 4).sum::<usize>() > most {
+        return Err(too_large());
+    }
     let mut bytes = Vec::new();
     for entry in entries.iter().map(AsRef::as_ref) {
         bytes.extend((entry.len() as u32).to_le_bytes());
         bytes.extend(entry);
     }
-    Answer::Bytes(bytes)
+    Ok(Answer::Bytes(bytes))
+}
+
+fn too_large() -> Refused {
+    Refused::runtime("what was asked for is larger than the memory that a call may have".to_owned())
 }
 
 fn info(context: &CallContext, what: u64) -> Result<Answer, Refused> {
