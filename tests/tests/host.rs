@@ -178,7 +178,7 @@ fn more_calls_than_may_wait_are_turned_away() {
     let runtime = limits().threads(1.try_into().unwrap()).queue(2).build().unwrap();
     let busy = load(&runtime, "def faasm_main():\n    while True: pass\n");
     let results: Vec<_> = std::thread::scope(|scope| {
-        let calls = (0..8).map(|_| scope.spawn(|| busy.call("").timeout(Duration::from_millis(300)).wait()));
+        let calls = (0..8).map(|_| scope.spawn(|| busy.call("").timeout(Duration::from_secs(1)).wait()));
         calls.collect::<Vec<_>>().into_iter().map(|call| call.join().unwrap().unwrap_err().error).collect()
     });
     let busy = results.iter().filter(|error| **error == CallError::Busy { limit: 2 }).count();
