@@ -108,7 +108,7 @@ pub struct RuntimeBuilder {
 }
 
 /// How long a call that has reached its time limit may take to end by itself.
-pub(crate) const GRACE: Duration = Duration::from_millis(100);
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 /// Limits of state that lives as long as its runtime.
 const DEFAULT_STATE: state::Limits = state::Limits { user_quota: 1 << 30, local: 1 << 30 };
