@@ -151,10 +151,10 @@ async fn import(
     let mut sandbox = Sandbox::new(runtime, runtime.base(), host, None)?;
     let status = sandbox.guest.call("faasm_load", ()).await;
     let memory = sandbox.guest.capture();
-    let status = match memory {
+    let status = match (&memory, status) {
         // An import that ended just when it was interrupted, or in spite of it.
-        Err(faasm_image::Error::CutShort) => status.and(Err(Fault::Deadline)),
-        _ => status,
+        (Err(faasm_image::Error::CutShort), Ok(0)) => Err(Fault::Deadline),
+        (_, status) => status,
     };
     // Whatever went wrong in the guest explains itself better than a memory that cannot be captured.
     sandbox.finish(status).map(|_| memory)
