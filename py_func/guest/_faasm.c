@@ -176,16 +176,19 @@ static PyObject *module_state_read_into(PyObject *module, PyObject *arguments) {
     return result;
 }
 
-static PyObject *module_state_write(PyObject *module, PyObject *arguments) {
-    (void)module;
+/* Requests that take a key and data. */
+static PyObject *with_data(uint32_t operation, PyObject *arguments) {
     const char *key;
     Py_ssize_t length;
     Py_buffer data;
     if (!PyArg_ParseTuple(arguments, "s#y*", &key, &length, &data)) return NULL;
-    int64_t result = ask(FAASM_STATE_WRITE, key, length, &data, 0, 0);
+    int64_t result = ask(operation, key, length, &data, 0, 0);
     PyBuffer_Release(&data);
     return none_or_error(result);
 }
+
+static PyObject *module_state_write(PyObject *module, PyObject *arguments) { (void)module; return with_data(FAASM_STATE_WRITE, arguments); }
+static PyObject *module_state_append(PyObject *module, PyObject *arguments) { (void)module; return with_data(FAASM_STATE_APPEND, arguments); }
 
 static PyObject *module_state_write_at(PyObject *module, PyObject *arguments) {
     (void)module;
@@ -208,17 +211,6 @@ static PyObject *module_state_resize(PyObject *module, PyObject *arguments) {
     long long size;
     if (!PyArg_ParseTuple(arguments, "s#L", &key, &length, &size) || !is_number(size, 0)) return NULL;
     return none_or_error(ask(FAASM_STATE_RESIZE, key, length, NULL, (uint64_t)size, 0));
-}
-
-static PyObject *module_state_append(PyObject *module, PyObject *arguments) {
-    (void)module;
-    const char *key;
-    Py_ssize_t length;
-    Py_buffer data;
-    if (!PyArg_ParseTuple(arguments, "s#y*", &key, &length, &data)) return NULL;
-    int64_t result = ask(FAASM_STATE_APPEND, key, length, &data, 0, 0);
-    PyBuffer_Release(&data);
-    return none_or_error(result);
 }
 
 static PyObject *module_state_appended(PyObject *module, PyObject *arguments) {

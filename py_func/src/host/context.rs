@@ -58,22 +58,11 @@ impl CallContext {
         user: &str,
         name: &str,
         lineage: Lineage,
-        (permit, place): (Permit, Place),
+        admission: (Permit, Place),
     ) -> Self {
-        Self {
-            runtime: Arc::clone(runtime),
-            function: None,
-            user: user.to_owned(),
-            name: name.to_owned(),
-            entry: String::new(),
-            id: runtime.next_call.fetch_add(1, Ordering::Relaxed),
-            lineage,
-            children: Children::default(),
-            locks: Vec::new(),
-            logged: 0,
-            permit: Some(permit),
-            _place: place,
-        }
+        // The number in the lineage is that of the call which the import is for.
+        let lineage = Lineage { id: None, ..lineage };
+        Self::new(runtime, None, [user, name, ""], lineage, admission)
     }
 
     /// What a call of a function runs in.
@@ -82,16 +71,26 @@ impl CallContext {
         function: &Arc<Loaded>,
         entry: Option<&str>,
         lineage: Lineage,
+        admission: (Permit, Place),
+    ) -> Self {
+        let names = [&function.user, &function.name, entry.unwrap_or(&function.entry)];
+        Self::new(runtime, Some(Arc::clone(function)), names, lineage, admission)
+    }
+
+    fn new(
+        runtime: &Arc<Inner>,
+        function: Option<Arc<Loaded>>,
+        [user, name, entry]: [&str; 3],
+        lineage: Lineage,
         (permit, place): (Permit, Place),
     ) -> Self {
-        let id = lineage.id.unwrap_or_else(|| runtime.next_call.fetch_add(1, Ordering::Relaxed));
         Self {
             runtime: Arc::clone(runtime),
-            function: Some(Arc::clone(function)),
-            user: function.user.clone(),
-            name: function.name.clone(),
-            entry: entry.unwrap_or(&function.entry).to_owned(),
-            id,
+            function,
+            user: user.to_owned(),
+            name: name.to_owned(),
+            entry: entry.to_owned(),
+            id: lineage.id.unwrap_or_else(|| runtime.next_call.fetch_add(1, Ordering::Relaxed)),
             lineage,
             children: Children::default(),
             locks: Vec::new(),
