@@ -147,7 +147,7 @@ async fn import(
     admitted: bool,
 ) -> Result<faasm_image::Result<MemoryImage>, CallFailure> {
     let admission = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(runtime))?;
-    let host = Host::new(request, context(admission));
+    let host = Host::new(request, None, context(admission));
     let mut sandbox = Sandbox::new(runtime, runtime.base(), host, None)?;
     let status = sandbox.guest.call("faasm_load", ()).await;
     let memory = sandbox.guest.capture();
@@ -184,7 +184,7 @@ impl Loaded {
         let Request { input, entry, timeout, lineage, admitted, cancel } = request;
         let admission = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(&runtime))?;
         let context = CallContext::calling(&runtime, &self, entry.as_deref(), lineage, admission);
-        let mut sandbox = Sandbox::new(&runtime, &self.memory, Host::new(input, context), timeout)?;
+        let mut sandbox = Sandbox::new(&runtime, &self.memory, Host::new(input, None, context), timeout)?;
         cancel.arm(sandbox.guest.stopper());
         let status = sandbox.call(entry.as_deref().unwrap_or_default()).await;
         // From here on there is nothing left to stop, and soon another call in its place.

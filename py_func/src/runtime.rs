@@ -12,7 +12,7 @@ use faasm_image::{Image, Interrupt, Limits, MemoryImage, Program};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::function::{FunctionBuilder, Functions, Lookup};
-use crate::host::{self, Host, abi};
+use crate::host::{self, Host, Library, SharedFiles, abi};
 use crate::interpreter::Interpreter;
 use crate::state::{self, Memory, State};
 
@@ -37,8 +37,10 @@ pub(crate) struct Inner {
     pub(crate) chain_depth: u32,
     pub(crate) chain_calls: u32,
     interrupt: Option<Interrupt>,
+    pub(crate) library: Library,
+    pub(crate) shared: Option<SharedFiles>,
+    pub(crate) tmp_limit: u64,
     image: Image,
-    root: Arc<Path>,
     base: MemoryImage,
     pub(crate) memory_limit: usize,
 }
@@ -70,8 +72,8 @@ impl Runtime {
 }
 
 impl Inner {
-    pub(crate) fn root(&self) -> Arc<Path> {
-        Arc::clone(&self.root)
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
     }
 
     pub(crate) fn base(&self) -> &MemoryImage {
@@ -105,6 +107,8 @@ pub struct RuntimeBuilder {
     lookup: Option<Box<Lookup>>,
     chain_depth: u32,
     chain_calls: u32,
+    shared: Option<SharedFiles>,
+    tmp_limit: u64,
 }
 
 /// How long a call that has reached its time limit may take to end by itself.
@@ -127,6 +131,8 @@ impl Default for RuntimeBuilder {
             lookup: None,
             chain_depth: 16,
             chain_calls: 1000,
+            shared: None,
+            tmp_limit: 64 << 20,
         }
     }
 }
@@ -194,6 +200,21 @@ impl RuntimeBuilder {
         self
     }
 
+    /// How many bytes a call may have in its private `/tmp`, which is in memory. By default 64 MiB. Each file or directory counts for 640
+    /// bytes besides its content and its name.
+    pub fn tmp_limit(mut self, bytes: u64) -> Self {
+        self.tmp_limit = bytes;
+        self
+    }
+
+    /// A directory of the machine, which need not exist, for files that the calls of a user share and see as `/shared`. Each user has a
+    /// directory in it, and in that at most `quota` bytes, in blocks of 4096 and with one for each file or directory. By
+    /// default there are no shared files.
+    pub fn shared_files(mut self, directory: impl Into<PathBuf>, quota: u64) -> Self {
+        self.shared = Some(SharedFiles::new(directory.into(), quota));
+        self
+    }
+
     /// Opens the image and starts the threads.
     ///
     /// # Errors
@@ -218,7 +239,9 @@ impl RuntimeBuilder {
             chain_depth: self.chain_depth,
             chain_calls: self.chain_calls,
             interrupt: None,
-            root: image.root().into(),
+            library: Library::new(image.root().to_path_buf()),
+            shared: self.shared,
+            tmp_limit: self.tmp_limit,
             image,
             base,
             memory_limit: self.memory_limit,
