@@ -117,7 +117,8 @@ uint64_t faasm_interrupt(void) FAASM_EXPORT(faasm_interrupt);
 int32_t faasm_init(void) FAASM_EXPORT(faasm_init);
 
 /* Imports a function's module. The input is three texts, each ended by a NUL (name, file name, default
- * entry point), and then the source. 0, or a failure was reported. */
+ * entry point), and then the source. Without a file name there is no source either, and the module is one in the directory
+ * /function. 0, or a failure was reported. */
 int32_t faasm_load(void) FAASM_EXPORT(faasm_load);
 
 /* Memory for the name of an entry point, to be filled by the host and passed to faasm_call(). NULL: out of memory. */

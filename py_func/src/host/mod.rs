@@ -17,7 +17,7 @@ use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use crate::runtime::Inner;
 
 pub(crate) use context::{CallContext, Lineage, WaitedTooLong};
-pub(crate) use files::{Library, SharedFiles, Volume};
+pub(crate) use files::{Library, SharedFiles, TOP, Volume};
 
 use files::{Files, wasi};
 

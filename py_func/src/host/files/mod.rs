@@ -200,7 +200,7 @@ impl Files {
             None if options.directory => return Err(Errno::ISDIR),
             None => {
                 let directory = self.writable(&found.parent)?;
-                let inode = self.tmp.create_file(directory, &found.name)?;
+                let inode = self.tmp.create_file(directory, &found.name, Vec::new())?;
                 self.tmp.open(inode)?;
                 Opened::Memory(Which::Tmp, inode)
             }

@@ -141,8 +141,13 @@ impl Volume {
         Ok(self.names(directory)?.iter().map(|(name, inode)| (&**name, *inode)))
     }
 
-    pub(crate) fn create_file(&mut self, directory: Inode, name: &[u8]) -> Result<Inode, Errno> {
-        self.add(directory, name, Content::File(Vec::new()))
+    pub(crate) fn create_file(
+        &mut self,
+        directory: Inode,
+        name: &[u8],
+        content: Vec<u8>,
+    ) -> Result<Inode, Errno> {
+        self.add(directory, name, Content::File(content))
     }
 
     pub(crate) fn create_directory(&mut self, directory: Inode, name: &[u8]) -> Result<Inode, Errno> {
