@@ -124,7 +124,8 @@ pub fn pack(folder: &Path) -> Result<Vec<u8>> {
     // An archive of a folder has that as its only one, so that its name becomes the package's.
     let top = folder.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
     let top = top.map_or_else(String::new, |top| format!("{top}/"));
-    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let mut archive =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
     for (path, content) in &unpacked.files {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);

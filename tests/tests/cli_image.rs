@@ -266,9 +266,9 @@ fn from_upload_to_invoke() {
     place.faasm("invoke python echo --data hello").assert().success().stdout_eq("hello");
     place.faasm("invoke python late").assert().success().stdout_eq("late");
     place.faasm("list").assert().success().stdout_eq(str![[r#"
-USER    FUNCTION  SIZE  UPLOADED
-python  echo      34 B  just now
-python  late      31 B  just now
+USER    FUNCTION  KIND    SIZE  UPLOADED
+python  echo      module  34 B  just now
+python  late      module  31 B  just now
 
 "#]]);
 

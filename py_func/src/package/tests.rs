@@ -66,11 +66,7 @@ fn layouts() {
         ),
         (&["__init__.py", "a.py"], "my_function", &["my_function/__init__.py", "my_function/a.py"]),
         (&["pkg-1/__init__.py"], "my_function", &["my_function/__init__.py"]),
-        (
-            &["main.py", "__pycache__/main.pyc", ".git/config", "a/.env", "__MACOSX/x"],
-            "main",
-            &["main.py"],
-        ),
+        (&["main.py", "__pycache__/main.pyc", ".git/config", "a/.env", "__MACOSX/x"], "main", &["main.py"]),
     ] {
         for archive in archives(names) {
             let package = open(&archive, "my-function").unwrap();
