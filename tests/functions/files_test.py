@@ -31,7 +31,7 @@ def descriptors(place):
         with os.fdopen(os.dup(file.fileno()), "wb") as other:
             assert other.tell() == 7
             other.write(b"!")
-        assert file.tell() == 7 and os.lseek(file.fileno(), 0, os.SEEK_CUR) == 8
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 8
     with open(path, "ab") as file:
         file.write(b"?")
     assert path.read_bytes() == b"hello W!?"

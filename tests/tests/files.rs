@@ -122,10 +122,10 @@ def faasm_main():
     seen += [*errors(flood_of_duplicates), len(held)]
     for descriptor in held: os.close(descriptor)
     seen += errors(
-        lambda: os.open("/tmp/" + "x" * 256, os.O_CREAT), lambda: os.stat("/tmp" + "/x" * 3000),
+        lambda: os.open("/tmp/" + "x" * 256, os.O_WRONLY | os.O_CREAT), lambda: os.stat("/tmp" + "/x" * 3000),
         lambda: os.close(3), lambda: os.dup2(0, 3), lambda: os.dup2(0, 1 << 20), lambda: os.dup(77),
         lambda: os.rmdir("/tmp"), lambda: os.listdir("/dev/null"), lambda: os.open("/lib", os.O_RDWR),
-        lambda: os.open("/lib/new", os.O_CREAT), lambda: os.rename("/tmp/d", "/tmp/d/e"),
+        lambda: os.open("/lib/new", os.O_WRONLY | os.O_CREAT), lambda: os.rename("/tmp/d", "/tmp/d/e"),
     )
     return " ".join(map(str, seen))
 "#;

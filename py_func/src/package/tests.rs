@@ -62,7 +62,7 @@ fn layouts() {
         (
             &["pkg/__init__.py", "pkg-1.dist-info/METADATA"],
             "pkg",
-            &["pkg-1.dist-info/METADATA", "pkg/__init__.py"],
+            &["pkg/__init__.py", "pkg-1.dist-info/METADATA"],
         ),
         (&["__init__.py", "a.py"], "my_function", &["my_function/__init__.py", "my_function/a.py"]),
         (&["pkg-1/__init__.py"], "my_function", &["my_function/__init__.py"]),

@@ -619,8 +619,9 @@ impl Files {
         (from, old, follow): (u32, &[u8], bool),
         (to, new): (u32, &[u8]),
     ) -> Result<(), Errno> {
-        let (old, new) = (self.find(from, old, follow)?, self.find(to, new, false)?);
-        match (old.place.ok_or(Errno::NOENT)?, &new.parent, &new.place) {
+        let old = self.find(from, old, follow)?.place.ok_or(Errno::NOENT)?;
+        let new = self.find(to, new, false)?;
+        match (old, &new.parent, &new.place) {
             (Place::Shared(_), Place::Shared(_), _) => Err(Errno::NOTSUP),
             (_, _, Some(place)) if !matches!(place, Place::Shared(_)) => Err(Errno::EXIST),
             (Place::Volume(Which::Tmp, inode), Place::Volume(Which::Tmp, directory), None) => {

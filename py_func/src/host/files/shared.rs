@@ -365,7 +365,8 @@ impl SharedFile {
     }
 
     pub(crate) fn sync(&self, data_only: bool) -> Result<(), Errno> {
-        Ok(if data_only { self.file.sync_data()? } else { self.file.sync_all()? })
+        let synced = if data_only { self.file.sync_data() } else { self.file.sync_all() };
+        Ok(synced?)
     }
 
     pub(crate) fn set_times(&self, times: Times) -> Result<(), Errno> {

@@ -190,7 +190,7 @@ fn rights_are_kept() {
     files.set_rights(writer, rights::FD_TELL, 0).unwrap();
     assert_eq!(files.write(writer, None, b"x"), Err(Errno::NOTCAPABLE));
     assert_eq!(files.set_rights(writer, rights::FD_WRITE, 0), Err(Errno::NOTCAPABLE));
-    assert_eq!(files.list(reader, 0, &mut [0; 100]), Err(Errno::NOTCAPABLE).or(Err(Errno::NOTDIR)));
+    assert_eq!(files.list(reader, 0, &mut [0; 100]), Err(Errno::NOTCAPABLE));
     assert_eq!(files.write(0, None, b"x"), Err(Errno::NOTCAPABLE));
     assert_eq!(files.read(1, None, &mut [0; 4]), Err(Errno::NOTCAPABLE));
 }
@@ -292,7 +292,7 @@ fn a_listing_does_not_change_while_it_is_read() {
         write(&mut files, &format!("tmp/{name}"), b"").unwrap();
     }
     let directory = open(&mut files, "tmp", 0, READ).unwrap();
-    for size in [30, 100, 4096, 1 << 20] {
+    for size in [40, 100, 4096, 1 << 20] {
         assert_eq!(list(&mut files, directory, size).unwrap(), expected, "{size}");
     }
     // Entries are removed behind the reader's back.

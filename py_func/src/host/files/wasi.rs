@@ -584,6 +584,7 @@ fn path_open(
     Ok(memory.write_u32(result, opened)?)
 }
 
+#[expect(clippy::too_many_arguments, reason = "they are WASI's")]
 fn path_readlink(
     memory: &mut Memory<'_>,
     host: &mut Host,
