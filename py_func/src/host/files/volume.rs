@@ -209,6 +209,9 @@ impl Volume {
             return Err(Errno::INVAL);
         }
         if let Some(replaced) = replaced {
+            if self.is_within(from, replaced)? {
+                return Err(Errno::NOTEMPTY);
+            }
             match (is_directory, &self.node(replaced)?.content) {
                 (true, Content::Directory(names)) if !names.is_empty() => return Err(Errno::NOTEMPTY),
                 (true, Content::Directory(_)) => (),
