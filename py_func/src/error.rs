@@ -1,6 +1,7 @@
 //! Why there is no runtime, or no function.
 
 use crate::call::CallFailure;
+use crate::package::PackageError;
 
 /// Why a runtime could not be made or a function not be loaded. Every message continues "failed to …".
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,17 @@ pub enum Error {
         function: String,
     },
 
+    /// The folder or archive that was given as a function cannot be one.
+    #[error("load {user}/{function}")]
+    Package {
+        /// Whose function.
+        user: String,
+        /// Which function.
+        function: String,
+        /// What is wrong with it.
+        source: PackageError,
+    },
+
     /// The function's module could not be imported.
     #[error("load {user}/{function}")]
     Load {
@@ -82,6 +94,7 @@ impl Error {
                 Some("run `cargo faasm build` again with the current version".to_owned())
             }
             Self::Load { source, .. } => source.error.hint(),
+            Self::Package { source, .. } => source.hint(),
             Self::Images { .. }
             | Self::Name { .. }
             | Self::NoSource { .. }

@@ -12,7 +12,7 @@ use faasm_image::{Image, Interrupt, Limits, MemoryImage, Program};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::function::{FunctionBuilder, Functions, Lookup};
-use crate::host::{self, Host, abi};
+use crate::host::{self, Host, Library, SharedFiles, abi};
 use crate::images::Images;
 use crate::interpreter::Interpreter;
 use crate::state::{self, Memory, State};
@@ -39,8 +39,10 @@ pub(crate) struct Inner {
     pub(crate) chain_depth: u32,
     pub(crate) chain_calls: u32,
     interrupt: Option<Interrupt>,
+    pub(crate) library: Library,
+    pub(crate) shared: Option<SharedFiles>,
+    pub(crate) tmp_limit: u64,
     image: Image,
-    root: Arc<Path>,
     base: MemoryImage,
     pub(crate) memory_limit: usize,
 }
@@ -72,8 +74,8 @@ impl Runtime {
 }
 
 impl Inner {
-    pub(crate) fn root(&self) -> Arc<Path> {
-        Arc::clone(&self.root)
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
     }
 
     pub(crate) fn base(&self) -> &MemoryImage {
@@ -108,6 +110,8 @@ pub struct RuntimeBuilder {
     images: Option<PathBuf>,
     chain_depth: u32,
     chain_calls: u32,
+    shared: Option<SharedFiles>,
+    tmp_limit: u64,
 }
 
 /// How long a call that has reached its time limit may take to end by itself.
@@ -131,6 +135,8 @@ impl Default for RuntimeBuilder {
             images: None,
             chain_depth: 16,
             chain_calls: 1000,
+            shared: None,
+            tmp_limit: 64 << 20,
         }
     }
 }
@@ -185,7 +191,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Where the source of a function is looked up, by user and name, that others chain to and that nobody has loaded. It is asked each
+    /// Where the source of a function, or an archive of one, is looked up, by user and name, that others chain to and that nobody has loaded. It is asked each
     /// time, so that a function can be replaced, and blocks the call that chains.
     pub fn lookup(mut self, source: impl Fn(&str, &str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
         self.lookup = Some(Box::new(source));
@@ -203,6 +209,21 @@ impl RuntimeBuilder {
     /// How deeply calls may be chained, and how many calls may come of one that was not chained. By default 16 and 1000.
     pub fn chain_limits(mut self, depth: u32, calls: u32) -> Self {
         (self.chain_depth, self.chain_calls) = (depth, calls);
+        self
+    }
+
+    /// How many bytes a call may have in its private `/tmp`, which is in memory. By default 64 MiB. Each file or directory counts for 640
+    /// bytes besides its content and its name.
+    pub fn tmp_limit(mut self, bytes: u64) -> Self {
+        self.tmp_limit = bytes;
+        self
+    }
+
+    /// A directory of the machine, which need not exist, for files that the calls of a user share and see as `/shared`. Each user has a
+    /// directory in it, and in that at most `quota` bytes, in blocks of 4096 and with one for each file or directory. By
+    /// default there are no shared files.
+    pub fn shared_files(mut self, directory: impl Into<PathBuf>, quota: u64) -> Self {
+        self.shared = Some(SharedFiles::new(directory.into(), quota));
         self
     }
 
@@ -235,7 +256,9 @@ impl RuntimeBuilder {
             chain_depth: self.chain_depth,
             chain_calls: self.chain_calls,
             interrupt: None,
-            root: image.root().into(),
+            library: Library::new(image.root().to_path_buf()),
+            shared: self.shared,
+            tmp_limit: self.tmp_limit,
             image,
             base,
             memory_limit: self.memory_limit,

@@ -54,7 +54,7 @@ fn upload_function(
 ) -> anyhow::Result<ExitCode> {
     let Upload { user, function, .. } = arguments;
     let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from(format!("{function}.py")));
-    let source = call::read_file(&file, "the function")?;
+    let source = call::read_function(&file)?;
     let image = image::select(*shell, global, &arguments.image, Some(store))?;
     let runtime = call::runtime(&image.directory, DEFAULT_LIMITS, None)?;
     let stored = store.upload(&runtime, user, function, &source).map_err(|error| {
