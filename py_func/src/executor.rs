@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::Builder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// A number of threads, and as many permits to compute.
 pub(crate) struct Executor {
@@ -88,6 +88,15 @@ impl Executor {
         job: impl Future<Output = T> + Send + 'static,
     ) -> Option<JoinHandle<T>> {
         self.tokio.as_ref().map(|tokio| tokio.spawn(job))
+    }
+
+    /// Runs `job` on one of the threads as one of `jobs`. Answers what its result is known by; `None` if the threads are gone.
+    pub(crate) fn spawn_into<T: Send + 'static>(
+        &self,
+        jobs: &mut JoinSet<T>,
+        job: impl Future<Output = T> + Send + 'static,
+    ) -> Option<tokio::task::Id> {
+        self.tokio.as_ref().map(|tokio| jobs.spawn_on(job, tokio.handle()).id())
     }
 
     /// Lets other threads have what was woken on this one. tokio keeps the last task that was with the thread that woke it, for when the

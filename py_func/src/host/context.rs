@@ -24,7 +24,8 @@ pub(crate) struct CallContext {
     pub(super) entry: String,
     pub(super) id: u64,
     pub(super) lineage: Lineage,
-    pub(super) children: Children,
+    /// The calls it has made, if it has made any.
+    pub(super) children: Option<Children>,
     /// Locks on keys. They end with the call.
     pub(super) locks: Vec<(String, Lock, LockGuard)>,
     /// How many bytes it has written to the log.
@@ -92,7 +93,7 @@ impl CallContext {
             entry: entry.to_owned(),
             id: lineage.id.unwrap_or_else(|| runtime.next_call.fetch_add(1, Ordering::Relaxed)),
             lineage,
-            children: Children::default(),
+            children: None,
             locks: Vec::new(),
             logged: 0,
             permit: Some(permit),
@@ -105,13 +106,24 @@ impl Host {
     /// Waits for something that other calls or machines do, named for people. Others may compute meanwhile; at the deadline the
     /// guest is ended.
     pub(super) async fn wait<T>(&mut self, what: &'static str, future: impl Future<Output = T>) -> Result<T> {
+        self.wait_until(self.deadline, future).await?.ok_or_else(|| WaitedTooLong(what).into())
+    }
+
+    /// Waits for something until a point in time, and answers `None` when that has come. Others may compute meanwhile.
+    pub(super) async fn wait_until<T>(
+        &mut self,
+        when: Option<Instant>,
+        future: impl Future<Output = T>,
+    ) -> Result<Option<T>> {
         let mut future = std::pin::pin!(future);
         // What is ready costs nothing.
         if let Some(ready) = poll_once(future.as_mut()).await {
-            return Ok(ready);
+            return Ok(Some(ready));
         }
-        let deadline = self.deadline;
-        self.suspended(until(deadline, future)).await?.ok_or_else(|| WaitedTooLong(what).into())
+        if when.is_some_and(|when| when <= Instant::now()) {
+            return Ok(None);
+        }
+        self.suspended(until(when, future)).await
     }
 
     /// Awaits something while others may compute. A guest whose turn to go on does not come before it would be stopped is ended.
@@ -141,7 +153,8 @@ async fn until<T>(deadline: Option<Instant>, future: impl Future<Output = T>) ->
     }
 }
 
-async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+/// The value of a future that is ready.
+pub(super) async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
     use std::task::Poll;
     std::future::poll_fn(|context| {
         Poll::Ready(match future.as_mut().poll(context) {

@@ -89,6 +89,7 @@ async fn answer(
         abi::FAASM_DIGEST => return Ok(digest(name, &data)),
         abi::FAASM_OUTPUT => return Ok(Ok(Answer::Bytes(host.output.clone()))),
         abi::FAASM_AWAIT => return chain::wait(host, first).await,
+        abi::FAASM_AWAIT_ANY => return chain::wait_for_any(host, &data, first).await,
         _ => (),
     }
     let Some(context) = host.context.as_mut() else {
