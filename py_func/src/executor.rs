@@ -6,10 +6,13 @@ use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::runtime::Builder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
+
+use crate::metrics;
 
 /// A number of threads, and as many permits to compute.
 pub(crate) struct Executor {
@@ -73,7 +76,10 @@ impl Executor {
         if before >= self.queue {
             return None;
         }
-        self.readmit().await
+        let started = Instant::now();
+        let permit = self.readmit().await;
+        metrics::waited(started.elapsed());
+        permit
     }
 
     /// Waits for the right to compute, however many wait: for a call that has begun.

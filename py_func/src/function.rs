@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use faasm_image::{Fault, MemoryImage};
 use tokio::sync::OnceCell;
+use tracing::Instrument as _;
 
 use crate::call::{Call, CallFailure, Cancel, Output};
 use crate::error::Error;
 use crate::executor::{Permit, Place};
 use crate::host::{CallContext, Host, Lineage};
+use crate::metrics;
 use crate::runtime::{Inner, Runtime};
 use crate::sandbox::Sandbox;
 
@@ -133,7 +135,8 @@ impl Module {
         }
         request.extend(source);
         let context = |admission| CallContext::loading(runtime, &user, &name, lineage, admission);
-        match import(runtime, context, request, admitted).await {
+        let span = tracing::info_span!(target: "py_func", "load", user, function = name);
+        match import(runtime, context, request, admitted).instrument(span).await {
             Ok(memory) => Ok(Arc::new(Loaded { user, name, entry, memory: memory? })),
             Err(source) => Err(Error::Load { user, function: name, source }),
         }
@@ -157,7 +160,9 @@ async fn import(
         (_, status) => status,
     };
     // Whatever went wrong in the guest explains itself better than a memory that cannot be captured.
-    sandbox.finish(status).map(|_| memory)
+    let result = sandbox.finish(status);
+    metrics::loaded(&result);
+    result.map(|_| memory)
 }
 
 /// Names of users and functions become names of files and parts of addresses.
@@ -182,9 +187,33 @@ impl Loaded {
         request: Request,
     ) -> Result<Output, CallFailure> {
         let Request { input, entry, timeout, lineage, admitted, cancel } = request;
-        let admission = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(&runtime))?;
+        let Some(admission) = runtime.executor.enter(admitted).await else {
+            let failure = CallFailure::busy(&runtime);
+            metrics::turned_away(&failure);
+            return Err(failure);
+        };
         let context = CallContext::calling(&runtime, &self, entry.as_deref(), lineage, admission);
-        let mut sandbox = Sandbox::new(&runtime, &self.memory, Host::new(input, context), timeout)?;
+        let span = context.span();
+        let call = async {
+            let result =
+                self.run_in_sandbox(&runtime, Host::new(input, context), entry, timeout, cancel).await;
+            metrics::called(&result);
+            let (outcome, usage) = metrics::outcome(&result);
+            tracing::debug!(target: "py_func", outcome, ?usage, "the call ended");
+            result
+        };
+        call.instrument(span).await
+    }
+
+    async fn run_in_sandbox(
+        &self,
+        runtime: &Arc<Inner>,
+        host: Host,
+        entry: Option<String>,
+        timeout: Option<Duration>,
+        cancel: Cancel,
+    ) -> Result<Output, CallFailure> {
+        let mut sandbox = Sandbox::new(runtime, &self.memory, host, timeout)?;
         cancel.arm(sandbox.guest.stopper());
         let status = sandbox.call(entry.as_deref().unwrap_or_default()).await;
         // From here on there is nothing left to stop, and soon another call in its place.

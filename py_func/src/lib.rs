@@ -25,6 +25,7 @@ mod executor;
 mod function;
 mod host;
 mod interpreter;
+pub mod metrics;
 mod registry;
 mod runtime;
 mod sandbox;

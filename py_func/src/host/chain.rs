@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use faasm_image::host::Result;
 use tokio::task::{self, JoinSet};
+use tracing::Instrument as _;
 
 use super::context::poll_once;
 use super::request::{Answer, Refused};
@@ -15,6 +16,7 @@ use super::{CallContext, Host, Lineage, abi};
 use crate::call::{CallFailure, Output};
 use crate::error::Error;
 use crate::function::{Request, Target, is_valid_name};
+use crate::metrics;
 use crate::runtime::Inner;
 
 /// The calls that a call has made.
@@ -137,11 +139,14 @@ pub(super) fn chain(context: &mut CallContext, target: &str, input: Vec<u8>) -> 
         ..Request::default()
     };
     let children = context.children.get_or_insert_default();
-    let job = run(found, Arc::clone(runtime), request, held);
+    let span = tracing::debug_span!(target: "py_func", "chain", function = name, entry, call = id);
+    let job = run(found, Arc::clone(runtime), request, held).instrument(span);
     let task = runtime.executor.spawn_into(&mut children.running, job);
     let task = task.ok_or_else(|| Refused::runtime("the runtime is shutting down".to_owned()))?;
     runtime.executor.share();
     children.made.insert(id);
+    context.tally.chained_calls += 1;
+    metrics::chained();
     children.numbers.insert(task, id);
     Ok(Answer::Number(id))
 }

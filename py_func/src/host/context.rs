@@ -30,8 +30,18 @@ pub(crate) struct CallContext {
     pub(super) locks: Vec<(String, Lock, LockGuard)>,
     /// How many bytes it has written to the log.
     pub(super) logged: usize,
+    pub(crate) tally: Tally,
     permit: Option<Permit>,
     _place: Place,
+}
+
+/// What a call has asked of its host.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Tally {
+    /// Bytes of state.
+    pub(crate) state_read: u64,
+    pub(crate) state_written: u64,
+    pub(crate) chained_calls: u32,
 }
 
 /// Where a chained call comes from.
@@ -96,9 +106,18 @@ impl CallContext {
             children: None,
             locks: Vec::new(),
             logged: 0,
+            tally: Tally::default(),
             permit: Some(permit),
             _place: place,
         }
+    }
+}
+
+impl CallContext {
+    /// What is told of the call while it runs.
+    pub(crate) fn span(&self) -> tracing::Span {
+        let Self { user, name, entry, id, .. } = self;
+        tracing::info_span!(target: "py_func", "call", user, function = name, entry, call = id)
     }
 }
 

@@ -17,7 +17,7 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use crate::runtime::Inner;
 
-pub(crate) use context::{CallContext, Lineage, WaitedTooLong};
+pub(crate) use context::{CallContext, Lineage, Tally, WaitedTooLong};
 
 /// The host's side of one sandbox.
 #[derive(Default)]
@@ -47,6 +47,7 @@ pub(crate) struct Remains {
     pub(crate) stderr: Vec<u8>,
     /// Whether standard output or standard error went over the limit.
     pub(crate) flooded: bool,
+    pub(crate) tally: Tally,
 }
 
 /// The error by which a guest is ended that puts out more than it may.
@@ -102,7 +103,8 @@ impl Host {
         let streams = self.streams.as_ref().map(|(stdout, stderr)| (take(stdout), take(stderr)));
         let ((stdout, out_flooded), (stderr, err_flooded)) = streams.unwrap_or_default();
         let flooded = out_flooded || err_flooded;
-        Remains { output: self.output, failure: self.failure, stdout, stderr, flooded }
+        let tally = self.context.map(|context| context.tally).unwrap_or_default();
+        Remains { output: self.output, failure: self.failure, stdout, stderr, flooded, tally }
     }
 }
 
