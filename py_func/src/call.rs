@@ -10,6 +10,7 @@ use faasm_image::Stopper;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
+use crate::admission::Busy;
 use crate::function::{Function, Loaded, Request};
 use crate::runtime::Inner;
 
@@ -185,8 +186,8 @@ impl CallFailure {
     }
 
     /// Too many calls wait already.
-    pub(crate) fn busy(runtime: &Inner) -> Self {
-        Self { error: CallError::Busy { limit: runtime.queue }, ..Self::fault(String::new()) }
+    pub(crate) fn busy(Busy { limit, user }: Busy) -> Self {
+        Self { error: CallError::Busy { limit, user }, ..Self::fault(String::new()) }
     }
 
     /// What it has left is more than may be kept.
@@ -254,10 +255,12 @@ pub enum CallError {
     },
 
     /// The call was not begun, because too many others wait.
-    #[error("{limit} calls are waiting already")]
+    #[error("{limit} calls{} are waiting already", of_user(user.as_deref()))]
     Busy {
         /// How many may wait.
         limit: usize,
+        /// The user whose limit it is; `None` if it is that of all calls.
+        user: Option<String>,
     },
 
     /// The memory limit was reached and the function did not cope with it.
@@ -332,6 +335,10 @@ impl CallError {
 /// A text on lines of its own, if there is one.
 fn below(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("\n{}", text.trim_end()) }
+}
+
+fn of_user(user: Option<&str>) -> String {
+    user.map(|user| format!(" of {user}")).unwrap_or_default()
 }
 
 fn seconds(limit: Duration) -> String {

@@ -8,9 +8,9 @@ use faasm_image::{Fault, MemoryImage};
 use tokio::sync::OnceCell;
 use tracing::Instrument as _;
 
+use crate::admission::{Place, User};
 use crate::call::{Call, CallFailure, Cancel, Output};
 use crate::error::Error;
-use crate::executor::{Permit, Place};
 use crate::host::{CallContext, Host, Lineage};
 use crate::metrics;
 use crate::runtime::{Inner, Runtime};
@@ -34,7 +34,7 @@ impl Function {
 
     /// Whose function it is.
     pub fn user(&self) -> &str {
-        &self.inner.user
+        &self.inner.user.name
     }
 
     /// Its name.
@@ -134,10 +134,11 @@ impl Module {
             request.push(0);
         }
         request.extend(source);
-        let context = |admission| CallContext::loading(runtime, &user, &name, lineage, admission);
+        let context = |place| CallContext::loading(runtime, &user, &name, lineage, place);
         let span = tracing::info_span!(target: "py_func", "load", user, function = name);
-        match import(runtime, context, request, admitted).instrument(span).await {
-            Ok(memory) => Ok(Arc::new(Loaded { user, name, entry, memory: memory? })),
+        let of_user = runtime.executor.gate.user(&user);
+        match import(runtime, &of_user, context, request, admitted).instrument(span).await {
+            Ok(memory) => Ok(Arc::new(Loaded { user: of_user, name, entry, memory: memory? })),
             Err(source) => Err(Error::Load { user, function: name, source }),
         }
     }
@@ -145,12 +146,13 @@ impl Module {
 
 async fn import(
     runtime: &Arc<Inner>,
-    context: impl FnOnce((Permit, Place)) -> CallContext,
+    user: &Arc<User>,
+    context: impl FnOnce(Place) -> CallContext,
     request: Vec<u8>,
     admitted: bool,
 ) -> Result<faasm_image::Result<MemoryImage>, CallFailure> {
-    let admission = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(runtime))?;
-    let host = Host::new(request, context(admission));
+    let place = runtime.executor.gate.enter(user, admitted).await.map_err(CallFailure::busy)?;
+    let host = Host::new(request, context(place));
     let mut sandbox = Sandbox::new(runtime, runtime.base(), host, None)?;
     let status = sandbox.guest.call("faasm_load", ()).await;
     let memory = sandbox.guest.capture();
@@ -173,7 +175,7 @@ pub(crate) fn is_valid_name(name: &str) -> bool {
 
 /// What is kept of a function.
 pub(crate) struct Loaded {
-    pub(crate) user: String,
+    pub(crate) user: Arc<User>,
     pub(crate) name: String,
     pub(crate) entry: String,
     memory: MemoryImage,
@@ -187,12 +189,9 @@ impl Loaded {
         request: Request,
     ) -> Result<Output, CallFailure> {
         let Request { input, entry, timeout, lineage, admitted, cancel } = request;
-        let Some(admission) = runtime.executor.enter(admitted).await else {
-            let failure = CallFailure::busy(&runtime);
-            metrics::turned_away(&failure);
-            return Err(failure);
-        };
-        let context = CallContext::calling(&runtime, &self, entry.as_deref(), lineage, admission);
+        let place = runtime.executor.gate.enter(&self.user, admitted).await;
+        let place = place.map_err(CallFailure::busy).inspect_err(metrics::turned_away)?;
+        let context = CallContext::calling(&runtime, &self, entry.as_deref(), lineage, place);
         let span = context.span();
         let call = async {
             let result =
@@ -269,7 +268,7 @@ impl Functions {
         if loaded.len().is_power_of_two() {
             loaded.retain(|_, function| function.strong_count() > 0);
         }
-        loaded.insert((function.user.clone(), function.name.clone()), Arc::downgrade(function));
+        loaded.insert((function.user.name.clone(), function.name.clone()), Arc::downgrade(function));
     }
 
     /// The function that was loaded last by that name, else the one that can be looked up.

@@ -19,6 +19,7 @@
 //! say where one is with [`RuntimeBuilder::image`]; `faasm-build-support` makes one with packages of your choice from your
 //! own build script.
 
+mod admission;
 mod call;
 mod error;
 mod executor;

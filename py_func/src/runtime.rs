@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use faasm_image::{Image, Interrupt, Limits, MemoryImage, Program};
 
+use crate::admission::Share;
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::function::{FunctionBuilder, Functions, Lookup};
@@ -27,8 +28,6 @@ pub(crate) struct Inner {
     pub(crate) executor: Executor,
     pub(crate) output_limit: usize,
     pub(crate) timeout: Duration,
-    /// How many calls may wait.
-    pub(crate) queue: usize,
     pub(crate) state: State,
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) functions: Functions,
@@ -100,6 +99,7 @@ pub struct RuntimeBuilder {
     output_limit: usize,
     threads: Option<NonZero<usize>>,
     queue: usize,
+    user: Option<Share>,
     state: Option<State>,
     config: BTreeMap<String, String>,
     lookup: Option<Box<Lookup>>,
@@ -122,6 +122,7 @@ impl Default for RuntimeBuilder {
             output_limit: 16 << 20,
             threads: None,
             queue: 1000,
+            user: None,
             state: None,
             config: BTreeMap::new(),
             lookup: None,
@@ -169,6 +170,13 @@ impl RuntimeBuilder {
         self
     }
 
+    /// How many calls of one user may compute at the same time, and how many may wait, as with [`queue`](Self::queue). By default as many
+    /// as of all users together. Whatever the limits, users take turns when calls wait.
+    pub fn user_limits(mut self, computing: NonZero<usize>, waiting: usize) -> Self {
+        self.user = Some(Share { computing: computing.get(), waiting });
+        self
+    }
+
     /// The state that functions share. By default one in memory, which is gone with the runtime.
     pub fn state(mut self, state: State) -> Self {
         self.state = Some(state);
@@ -203,14 +211,13 @@ impl RuntimeBuilder {
         let image = Image::open(&self.image.ok_or(Error::NoImage)?)?;
         let program = Program::new(&image.load_code()?, host::link)?;
         let base = image.base()?;
-        let executor = Executor::start(self.threads, self.queue)?;
+        let executor = Executor::start(self.threads, self.queue, self.user)?;
         let state = self.state.unwrap_or_else(|| State::new(Arc::new(Memory::default()), DEFAULT_STATE));
         let mut inner = Inner {
             program,
             executor,
             output_limit: self.output_limit,
             timeout: self.timeout,
-            queue: self.queue,
             state,
             config: self.config,
             functions: Functions::new(self.lookup),

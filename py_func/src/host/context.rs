@@ -9,7 +9,7 @@ use faasm_image::host::Result;
 
 use super::Host;
 use super::chain::Children;
-use crate::executor::{Permit, Place};
+use crate::admission::Place;
 use crate::function::Loaded;
 use crate::runtime::{GRACE, Inner};
 use crate::state::{Lock, LockGuard};
@@ -31,8 +31,7 @@ pub(crate) struct CallContext {
     /// How many bytes it has written to the log.
     pub(super) logged: usize,
     pub(crate) tally: Tally,
-    permit: Option<Permit>,
-    _place: Place,
+    place: Place,
 }
 
 /// What a call has asked of its host.
@@ -69,11 +68,11 @@ impl CallContext {
         user: &str,
         name: &str,
         lineage: Lineage,
-        admission: (Permit, Place),
+        place: Place,
     ) -> Self {
         // The number in the lineage is that of the call which the import is for.
         let lineage = Lineage { id: None, ..lineage };
-        Self::new(runtime, None, [user, name, ""], lineage, admission)
+        Self::new(runtime, None, [user, name, ""], lineage, place)
     }
 
     /// What a call of a function runs in.
@@ -82,10 +81,10 @@ impl CallContext {
         function: &Arc<Loaded>,
         entry: Option<&str>,
         lineage: Lineage,
-        admission: (Permit, Place),
+        place: Place,
     ) -> Self {
-        let names = [&function.user, &function.name, entry.unwrap_or(&function.entry)];
-        Self::new(runtime, Some(Arc::clone(function)), names, lineage, admission)
+        let names = [&function.user.name, &function.name, entry.unwrap_or(&function.entry)];
+        Self::new(runtime, Some(Arc::clone(function)), names, lineage, place)
     }
 
     fn new(
@@ -93,7 +92,7 @@ impl CallContext {
         function: Option<Arc<Loaded>>,
         [user, name, entry]: [&str; 3],
         lineage: Lineage,
-        (permit, place): (Permit, Place),
+        place: Place,
     ) -> Self {
         Self {
             runtime: Arc::clone(runtime),
@@ -107,8 +106,7 @@ impl CallContext {
             locks: Vec::new(),
             logged: 0,
             tally: Tally::default(),
-            permit: Some(permit),
-            _place: place,
+            place,
         }
     }
 }
@@ -147,14 +145,12 @@ impl Host {
 
     /// Awaits something while others may compute. A guest whose turn to go on does not come before it would be stopped is ended.
     pub(super) async fn suspended<T>(&mut self, future: impl Future<Output = T>) -> Result<T> {
-        let permit = self.context.as_mut().and_then(|context| context.permit.take());
-        let had_permit = permit.is_some();
-        drop(permit);
+        let computed = self.context.as_mut().is_some_and(|context| context.place.pause());
         let value = future.await;
-        if had_permit && let Some(context) = self.context.as_mut() {
+        if computed && let Some(context) = self.context.as_mut() {
             let stopped = self.deadline.and_then(|deadline| deadline.checked_add(GRACE));
-            let turn = until(stopped, context.runtime.executor.readmit()).await;
-            context.permit = turn.ok_or(WaitedTooLong("its turn to compute"))?;
+            let turn = until(stopped, context.place.resume()).await;
+            turn.ok_or(WaitedTooLong("its turn to compute"))?;
         }
         Ok(value)
     }
