@@ -201,7 +201,7 @@ fn a_user_has_limits_that_leave_others_alone() {
         let calls: Vec<_> =
             (0..8).map(|_| scope.spawn(|| flood.call("").timeout(Duration::from_secs(1)).wait())).collect();
         // Of two threads one is left, whatever the flood.
-        while !calls.iter().all(|call| call.is_finished()) {
+        while !calls.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             assert_eq!(text(&call(&other, b"").output), "x");
         }
         calls.into_iter().map(|call| call.join().unwrap().unwrap_err().error).collect()
@@ -222,7 +222,7 @@ fn users_take_turns() {
     let (flood, other) = (of("flood"), of("other"));
     std::thread::scope(|scope| {
         let calls: Vec<_> = (0..40).map(|_| scope.spawn(|| call(&flood, b""))).collect();
-        while !calls.iter().any(|call| call.is_finished()) {
+        while !calls.iter().any(std::thread::ScopedJoinHandle::is_finished) {
             std::thread::yield_now();
         }
         for _ in 0..3 {
