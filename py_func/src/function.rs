@@ -1,6 +1,7 @@
 //! Functions: a module that was imported once, kept as an image of the memory after that.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -201,7 +202,8 @@ impl Loaded {
             tracing::debug!(target: "py_func", outcome, ?usage, "the call ended");
             result
         };
-        call.instrument(span).await
+        // In its place, since it is large.
+        pin!(call).instrument(span).await
     }
 
     async fn run_in_sandbox(
