@@ -31,13 +31,17 @@ impl Sandbox {
         let limits = runtime.limits(timeout);
         host.begin(runtime, limits.deadline.and_then(|after| started.checked_add(after)));
         match runtime.program.instantiate(memory, limits, host) {
-            Ok(guest) => Ok(Self {
-                guest,
-                started,
-                memory_limit: limits.memory,
-                output_limit: runtime.output_limit,
-                time_limit: timeout.unwrap_or(runtime.timeout),
-            }),
+            Ok(mut guest) => {
+                let stopper = guest.stopper();
+                guest.data_mut().watch(stopper);
+                Ok(Self {
+                    guest,
+                    started,
+                    memory_limit: limits.memory,
+                    output_limit: runtime.output_limit,
+                    time_limit: timeout.unwrap_or(runtime.timeout),
+                })
+            }
             Err(error) => Err(CallFailure::fault(format!("the sandbox did not start: {error}"))),
         }
     }

@@ -145,6 +145,11 @@ impl Stopper {
     pub fn stop(&self) {
         self.0.stop();
     }
+
+    /// Whether the guest has been [interrupted](Limits::interrupt).
+    pub fn interrupted(&self) -> bool {
+        self.0.interrupted()
+    }
 }
 
 impl<T: 'static> fmt::Debug for Guest<T> {

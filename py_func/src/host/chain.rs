@@ -233,6 +233,9 @@ pub(super) async fn wait_for_any(
     } else {
         host.wait_until(when, children.end_any(&numbers)).await?
     };
+    if ended.is_none() && when == host.deadline {
+        host.interrupted().await;
+    }
     let answer = ended.unwrap_or_default().iter().flat_map(|number| number.to_le_bytes()).collect();
     give_back(host, children, Ok(Ok(Answer::Bytes(answer))))
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use faasm_image::host::Result;
 
@@ -155,7 +155,16 @@ impl Host {
         Ok(value)
     }
 
-    pub(super) fn time_left(&self) -> Option<std::time::Duration> {
+    /// Waits until the guest has been interrupted, if its deadline has passed. The clock by which it is awaited here and the thread that
+    /// interrupts are not the same, and a guest that came first would take what it waited for to have happened.
+    pub(super) async fn interrupted(&mut self) {
+        let Some((deadline, stopper)) = self.deadline.zip(self.stopper.as_ref()) else { return };
+        while deadline <= Instant::now() && Instant::now() < deadline + GRACE && !stopper.interrupted() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    pub(super) fn time_left(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use faasm_image::Stopper;
 use faasm_image::host::{Caller, Extern, Linker, Result, format_err};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
@@ -29,6 +30,8 @@ pub(crate) struct Host {
     output: Vec<u8>,
     output_limit: usize,
     deadline: Option<Instant>,
+    /// `None` where nobody stops the guest.
+    stopper: Option<Stopper>,
     failure: Option<(u32, String)>,
     /// What the last request has left.
     answer: Vec<u8>,
@@ -66,6 +69,11 @@ impl Host {
         self.root = Some(runtime.root());
         self.output_limit = runtime.output_limit;
         self.deadline = deadline;
+    }
+
+    /// Says how to see that the guest was interrupted.
+    pub(crate) fn watch(&mut self, stopper: Stopper) {
+        self.stopper = Some(stopper);
     }
 
     fn wasi(&mut self) -> &mut WasiP1Ctx {
