@@ -74,8 +74,8 @@ fn cpu_time(at: Instant, switches: Option<i64>) -> Option<Duration> {
         return Some(anchor.cpu + age);
     }
     let cpu = thread_cpu_time()?;
-    // `at` is the moment before the kernel was asked; so is the count.
-    LAST.set(switches.map(|switches| Anchor { at, cpu, switches }));
+    // `at` may be a while ago.
+    LAST.set(switches.map(|switches| Anchor { at: Instant::now(), cpu, switches }));
     Some(cpu)
 }
 
