@@ -29,7 +29,7 @@ pub(crate) fn runtime(image: &Path, limits: Limits, store: Option<&Registry>) ->
     let mut builder = Runtime::builder().image(image);
     if let Some(store) = store.cloned() {
         let state = OnDemand::new(store.root().join("state"));
-        builder = builder.state(State::new(Arc::new(state), STATE));
+        builder = builder.state(State::new(Arc::new(state), STATE)).images(store.root().join("images"));
         builder = builder.shared_files(store.root().join("files"), SHARED_QUOTA);
         // That a function cannot be read is for the one who chains to it the same as that there is none.
         builder = builder.lookup(move |user, name| store.source(user, name).ok());

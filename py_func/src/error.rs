@@ -17,6 +17,15 @@ pub enum Error {
     #[error("open the image")]
     Image(#[from] faasm_image::Error),
 
+    /// The directory for images of functions cannot be used.
+    #[error("keep images of functions in {}", directory.display())]
+    Images {
+        /// The directory.
+        directory: std::path::PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+
     /// A guest offers another host interface than the one this crate has.
     #[error("use the image: it speaks version {guest} of the host interface and this program version {host}")]
     Interface {
@@ -86,7 +95,11 @@ impl Error {
             }
             Self::Load { source, .. } => source.error.hint(),
             Self::Package { source, .. } => source.hint(),
-            Self::Name { .. } | Self::NoSource { .. } | Self::Stopped | Self::Thread(_) => None,
+            Self::Images { .. }
+            | Self::Name { .. }
+            | Self::NoSource { .. }
+            | Self::Stopped
+            | Self::Thread(_) => None,
         }
     }
 }

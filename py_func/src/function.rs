@@ -143,6 +143,8 @@ impl Module {
         lineage: Lineage,
     ) -> Result<Arc<Loaded>, Error> {
         let Self { user, name, file, entry, mut source } = self;
+        let seen = [user.as_bytes(), name.as_bytes(), file.as_bytes(), entry.as_bytes(), &source];
+        let kept = runtime.images.as_ref().map(|images| (images, images.key(&seen)));
         let package = match package::archive_kind(&source).map(|_| package::open(&source, &name)) {
             None => None,
             Some(Ok(package)) => Some(package),
@@ -161,11 +163,18 @@ impl Module {
             request.push(0);
         }
         request.extend(source);
-        let context = |admission| CallContext::loading(runtime, &user, &name, lineage, admission);
-        match import(runtime, context, request, package.clone(), admitted).await {
-            Ok(memory) => Ok(Arc::new(Loaded { user, name, entry, package, memory: memory? })),
-            Err(source) => Err(Error::Load { user, function: name, source }),
+        if let Some(memory) = kept.as_ref().and_then(|(images, key)| images.open(runtime.base(), key)) {
+            return Ok(Arc::new(Loaded { user, name, entry, package, memory }));
         }
+        let context = |admission| CallContext::loading(runtime, &user, &name, lineage, admission);
+        let memory = match import(runtime, context, request, package.clone(), admitted).await {
+            Ok(memory) => memory?,
+            Err(source) => return Err(Error::Load { user, function: name, source }),
+        };
+        if let Some((images, key)) = kept {
+            images.save(&memory, &key);
+        }
+        Ok(Arc::new(Loaded { user, name, entry, package, memory }))
     }
 }
 

@@ -24,6 +24,7 @@ mod error;
 mod executor;
 mod function;
 mod host;
+mod images;
 mod interpreter;
 mod package;
 mod registry;

@@ -5,6 +5,8 @@
 //! functions/<user>/<function>/function-<hash>.py   the source; `.zip`, `.tar` or `.tar.gz` if it is a package
 //! runtimes/<hash>/                                 an image
 //! runtime.json                                     which of them is used
+//! images/                                          what functions have imported, made again if it is lost
+//! state/                                           the functions' state
 //! lock                                             held by whoever reads (shared) or writes (exclusively)
 //! ```
 //!

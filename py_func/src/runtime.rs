@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::executor::Executor;
 use crate::function::{FunctionBuilder, Functions, Lookup};
 use crate::host::{self, Host, Library, SharedFiles, abi};
+use crate::images::Images;
 use crate::interpreter::Interpreter;
 use crate::state::{self, Memory, State};
 
@@ -32,6 +33,7 @@ pub(crate) struct Inner {
     pub(crate) state: State,
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) functions: Functions,
+    pub(crate) images: Option<Images>,
     /// The number of the next call.
     pub(crate) next_call: AtomicU64,
     pub(crate) chain_depth: u32,
@@ -105,6 +107,7 @@ pub struct RuntimeBuilder {
     state: Option<State>,
     config: BTreeMap<String, String>,
     lookup: Option<Box<Lookup>>,
+    images: Option<PathBuf>,
     chain_depth: u32,
     chain_calls: u32,
     shared: Option<SharedFiles>,
@@ -129,6 +132,7 @@ impl Default for RuntimeBuilder {
             state: None,
             config: BTreeMap::new(),
             lookup: None,
+            images: None,
             chain_depth: 16,
             chain_calls: 1000,
             shared: None,
@@ -194,6 +198,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// A directory in which the images of functions are kept, so that another program, or this one when it is started again, need not
+    /// import what was imported before with the same source, name, user and configuration. What a module does while it is imported is
+    /// then done once for all of them. Images that nobody used for 30 days are removed. The directory is trusted as programs are.
+    pub fn images(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.images = Some(directory.into());
+        self
+    }
+
     /// How deeply calls may be chained, and how many calls may come of one that was not chained. By default 16 and 1000.
     pub fn chain_limits(mut self, depth: u32, calls: u32) -> Self {
         (self.chain_depth, self.chain_calls) = (depth, calls);
@@ -226,8 +238,13 @@ impl RuntimeBuilder {
         let base = image.base()?;
         let executor = Executor::start(self.threads, self.queue)?;
         let state = self.state.unwrap_or_else(|| State::new(Arc::new(Memory::default()), DEFAULT_STATE));
+        let images = self.images.map(|directory| {
+            let config = self.config.iter().flat_map(|(name, value)| [name.as_str(), value]);
+            Images::new(&directory, &image, config).map_err(|source| Error::Images { directory, source })
+        });
         let mut inner = Inner {
             program,
+            images: images.transpose()?,
             executor,
             output_limit: self.output_limit,
             timeout: self.timeout,
