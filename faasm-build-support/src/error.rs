@@ -25,6 +25,15 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A package cannot be built or used.
+    #[error("build the package {package}: {reason}")]
+    Package {
+        /// The package.
+        package: String,
+        /// What is wrong, and with which of its files.
+        reason: String,
+    },
+
     /// A build command ran and failed.
     #[error("run {step}: `{command}` {status}; all of its output is in {}, which ends with:\n{tail}", log.display())]
     Step {
@@ -215,6 +224,7 @@ impl Error {
             | Self::Image { .. }
             | Self::Initialise { .. }
             | Self::Manifest { .. }
+            | Self::Package { .. }
             | Self::Variable { .. }
             | Self::Lookup { .. }
             | Self::Platform { .. } => None,

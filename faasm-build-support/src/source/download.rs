@@ -34,7 +34,7 @@ const TIME_BETWEEN_EVENTS: Duration = Duration::from_millis(100);
 /// [`Error::Download`] with every mirror's reason when none has the file, [`Error::Offline`] when the network
 /// would be needed but must not be used, [`Error::Io`] when the cache cannot be written, for example because
 /// the disk is full.
-pub fn fetch(cx: &Context, pin: &Pin) -> Result<PathBuf> {
+pub fn fetch(cx: &Context, pin: &Pin<'_>) -> Result<PathBuf> {
     fetch_with(cx, pin, &WAITS, |mirror| locate(cx, mirror, pin.file))
 }
 
@@ -44,9 +44,9 @@ type Source = (Client, Vec<Url>);
 /// [`fetch`] with the parts that tests replace: the waits between rounds, and how a mirror is found.
 fn fetch_with(
     cx: &Context,
-    pin: &Pin,
+    pin: &Pin<'_>,
     waits: &[Duration],
-    locate: impl Fn(&Mirror) -> Result<Source, Failure>,
+    locate: impl Fn(&Mirror<'_>) -> Result<Source, Failure>,
 ) -> Result<PathBuf> {
     let directory = cx.cache.root().join("downloads");
     fs::create_dir_all(&directory).map_err(Error::io("create the directory", &directory))?;
@@ -93,10 +93,10 @@ enum Exhausted {
 /// Writes the whole file to `part`. Goes through the mirrors in rounds and drops those that will not recover.
 fn from_any_mirror(
     cx: &Context,
-    pin: &Pin,
+    pin: &Pin<'_>,
     part: &Path,
     waits: &[Duration],
-    locate: impl Fn(&Mirror) -> Result<Source, Failure>,
+    locate: impl Fn(&Mirror<'_>) -> Result<Source, Failure>,
 ) -> Result<(), Exhausted> {
     let mut reasons = vec![String::new(); pin.mirrors.len()];
     let mut lost = vec![false; pin.mirrors.len()];
@@ -124,7 +124,7 @@ fn from_any_mirror(
 }
 
 /// The URLs at which a mirror should have `file`, and the client with which to ask.
-fn locate(cx: &Context, mirror: &Mirror, file: &str) -> Result<Source, Failure> {
+fn locate(cx: &Context, mirror: &Mirror<'_>, file: &str) -> Result<Source, Failure> {
     match mirror {
         Mirror::Url(url) => Ok((client(None, None)?, vec![parse(url)?])),
         Mirror::DebianPool(path) => {
@@ -133,15 +133,46 @@ fn locate(cx: &Context, mirror: &Mirror, file: &str) -> Result<Source, Failure> 
             Ok((client(None, None)?, urls))
         }
         Mirror::PythonIndex { project } => {
-            let settings = pip::Settings::read();
-            let client = client(settings.certificates.as_deref(), settings.proxy.as_deref())?;
-            let root = match &settings.index {
-                Some(url) => parse(url)?,
-                None => pip::default_index(cx)?,
-            };
+            let (client, root) = package_index(cx)?;
             let url = index::find(&client, &root, project, file)?;
             Ok((client, vec![url]))
         }
+    }
+}
+
+/// The package index that pip uses, and the client with which to ask it.
+fn package_index(cx: &Context) -> Result<(Client, Url), Failure> {
+    let settings = pip::Settings::read();
+    let client = client(settings.certificates.as_deref(), settings.proxy.as_deref())?;
+    let root = match &settings.index {
+        Some(url) => parse(url)?,
+        None => pip::default_index(cx)?,
+    };
+    Ok((client, root))
+}
+
+/// All files of a project on the package index that pip uses.
+///
+/// # Errors
+///
+/// [`Error::Lookup`] when the index cannot be reached or does not have the project.
+pub(crate) fn project_files(cx: &Context, project: &str) -> Result<Vec<index::File>> {
+    let mut waits = WAITS.iter();
+    loop {
+        let failure = match package_index(cx).and_then(|(client, root)| index::files(&client, &root, project))
+        {
+            Ok(files) => return Ok(files),
+            Err(failure) => failure,
+        };
+        let reason = match (failure, waits.next()) {
+            (Failure::Passing(_), Some(wait)) => {
+                std::thread::sleep(*wait);
+                continue;
+            }
+            (Failure::Passing(reason) | Failure::Lasting(reason), _) => reason,
+            (Failure::Machine(error), _) => return Err(error),
+        };
+        return Err(Error::Lookup { what: format!("the files of {project}"), reason });
     }
 }
 
@@ -150,7 +181,13 @@ fn parse(url: &str) -> Result<Url, Failure> {
     Url::parse(url).map_err(|error| Failure::Lasting(format!("the configured URL cannot be used: {error}")))
 }
 
-fn from_mirror(cx: &Context, pin: &Pin, part: &Path, client: &Client, urls: &[Url]) -> Result<(), Failure> {
+fn from_mirror(
+    cx: &Context,
+    pin: &Pin<'_>,
+    part: &Path,
+    client: &Client,
+    urls: &[Url],
+) -> Result<(), Failure> {
     let mut failures = Vec::new();
     for url in urls {
         match from_url(cx, pin, part, client, url) {
@@ -165,7 +202,7 @@ fn from_mirror(cx: &Context, pin: &Pin, part: &Path, client: &Client, urls: &[Ur
 }
 
 /// Downloads from one URL, continuing after each break as long as more arrives.
-fn from_url(cx: &Context, pin: &Pin, part: &Path, client: &Client, url: &Url) -> Result<(), Failure> {
+fn from_url(cx: &Context, pin: &Pin<'_>, part: &Path, client: &Client, url: &Url) -> Result<(), Failure> {
     let length = || fs::metadata(part).map_or(0, |it| it.len());
     let mut furthest = length();
     loop {
@@ -177,7 +214,7 @@ fn from_url(cx: &Context, pin: &Pin, part: &Path, client: &Client, url: &Url) ->
 }
 
 /// Makes one request, for what is missing in `part`, and checks the whole when it is there.
-fn request(cx: &Context, pin: &Pin, part: &Path, client: &Client, url: &Url) -> Result<(), Failure> {
+fn request(cx: &Context, pin: &Pin<'_>, part: &Path, client: &Client, url: &Url) -> Result<(), Failure> {
     let mut hasher = Sha256::new();
     let mut file =
         File::options().create(true).read(true).append(true).open(part).map_err(Error::io("open", part))?;
@@ -258,7 +295,7 @@ fn hash_present(file: &File, hasher: &mut Sha256) -> io::Result<u64> {
 }
 
 /// Whether the file is there with the right hash. A damaged one is removed.
-fn is_whole(path: &Path, pin: &Pin) -> Result<bool> {
+fn is_whole(path: &Path, pin: &Pin<'_>) -> Result<bool> {
     match hash_file(path) {
         Ok(digest) if digest == pin.sha256 => Ok(true),
         Ok(_) => fs::remove_file(path).map_err(Error::io("remove the damaged", path)).map(|()| false),

@@ -17,23 +17,86 @@ const ACCEPTED: &str =
 /// Where `file` of `project` is, according to the index. The URL has the credentials of `index` if it is on
 /// the same host.
 pub(super) fn find(client: &Client, index: &Url, project: &str, file: &str) -> Result<Url, Failure> {
+    let page = page(index, project);
+    look_up(client, index, &page, file).map_err(|failure| explain(&page, failure))
+}
+
+/// A file of a project.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct File {
+    /// Its name, from which version and platform are read.
+    #[serde(rename = "filename")]
+    pub(crate) name: String,
+    /// Where it is, relative to the page.
+    url: String,
+    #[serde(default)]
+    hashes: Hashes,
+    /// The versions of Python that it is for.
+    pub(crate) requires_python: Option<String>,
+    /// When it was uploaded, as RFC 3339 writes it. Not every index says so.
+    pub(crate) upload_time: Option<String>,
+    /// Whether it was withdrawn: `true`, or a string with the reason.
+    #[serde(default)]
+    yanked: serde_json::Value,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+struct Hashes {
+    sha256: Option<String>,
+}
+
+impl File {
+    /// Its SHA-256, where the index has it.
+    pub(crate) fn sha256(&self) -> Option<&str> {
+        self.hashes.sha256.as_deref()
+    }
+
+    /// Whether it was withdrawn.
+    pub(crate) fn is_yanked(&self) -> bool {
+        !matches!(self.yanked, serde_json::Value::Null | serde_json::Value::Bool(false))
+    }
+}
+
+/// All files of a project, as the index that this machine uses lists them.
+pub(super) fn files(client: &Client, index: &Url, project: &str) -> Result<Vec<File>, Failure> {
+    let page = page(index, project);
+    read(client, &page).map(|(_, files)| files).map_err(|failure| explain(&page, failure))
+}
+
+fn page(index: &Url, project: &str) -> Url {
     let mut page = index.clone();
     page.set_query(None);
     page.set_fragment(None);
     if let Ok(mut path) = page.path_segments_mut() {
         path.pop_if_empty().push(project).push("");
     }
-    look_up(client, index, &page, file).map_err(|failure| {
-        let explained = |reason| format!("the package index page {}: {reason}", redacted(&page));
-        match failure {
-            Failure::Passing(reason) => Failure::Passing(explained(reason)),
-            Failure::Lasting(reason) => Failure::Lasting(explained(reason)),
-            machine @ Failure::Machine(_) => machine,
-        }
-    })
+    page
+}
+
+fn explain(page: &Url, failure: Failure) -> Failure {
+    let explained = |reason| format!("the package index page {}: {reason}", redacted(page));
+    match failure {
+        Failure::Passing(reason) => Failure::Passing(explained(reason)),
+        Failure::Lasting(reason) => Failure::Lasting(explained(reason)),
+        machine @ Failure::Machine(_) => machine,
+    }
 }
 
 fn look_up(client: &Client, index: &Url, page: &Url, file: &str) -> Result<Url, Failure> {
+    let (base, files) = read(client, page)?;
+    let found = files.into_iter().find(|it| it.name == file);
+    let found = found.ok_or_else(|| Failure::Lasting(format!("does not have {file}")))?;
+    let mut url = base.join(&found.url).map_err(|error| unreadable(&error))?;
+    if url.username().is_empty() && url.origin() == index.origin() {
+        let _ = url.set_username(index.username());
+        let _ = url.set_password(index.password());
+    }
+    Ok(url)
+}
+
+/// The files on a page, and the URL to which theirs are relative.
+fn read(client: &Client, page: &Url) -> Result<(Url, Vec<File>), Failure> {
     let response = client.get(page.clone()).header(ACCEPT, ACCEPTED).send()?;
     if !response.status().is_success() {
         return Err(Failure::from_status(response.status()));
@@ -43,46 +106,39 @@ fn look_up(client: &Client, index: &Url, page: &Url, file: &str) -> Result<Url, 
     let header = response.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
     let is_json = header.split(';').next().is_some_and(|it| it.trim().eq_ignore_ascii_case(JSON));
     let text = response.text()?;
-
-    let unreadable = |error: &dyn std::fmt::Display| Failure::Lasting(format!("cannot be read: {error}"));
-    let reference = if is_json {
-        in_json(&text, file).map_err(|error| unreadable(&error))?
-    } else {
-        in_html(&text, file)
-    };
-    let reference = reference.ok_or_else(|| Failure::Lasting(format!("does not have {file}")))?;
-    let mut url = base.join(&reference).map_err(|error| unreadable(&error))?;
-    if url.username().is_empty() && url.origin() == index.origin() {
-        let _ = url.set_username(index.username());
-        let _ = url.set_password(index.password());
-    }
-    Ok(url)
+    let files = if is_json { in_json(&text).map_err(|error| unreadable(&error))? } else { in_html(&text) };
+    Ok((base, files))
 }
 
-fn in_json(text: &str, file: &str) -> serde_json::Result<Option<String>> {
+fn unreadable(error: &dyn std::fmt::Display) -> Failure {
+    Failure::Lasting(format!("cannot be read: {error}"))
+}
+
+fn in_json(text: &str) -> serde_json::Result<Vec<File>> {
     #[derive(Deserialize)]
     struct Project {
         files: Vec<File>,
     }
-    #[derive(Deserialize)]
-    struct File {
-        filename: String,
-        url: String,
-    }
-    let project: Project = serde_json::from_str(text)?;
-    Ok(project.files.into_iter().find(|it| it.filename == file).map(|it| it.url))
+    serde_json::from_str::<Project>(text).map(|project| project.files)
 }
 
 /// Anchors are all that the format uses of HTML. An anchor's text is the file's name.
-fn in_html(text: &str, file: &str) -> Option<String> {
-    text.split("<a").skip(1).find_map(|anchor| {
+fn in_html(text: &str) -> Vec<File> {
+    let file = |anchor: &str| {
         let (attributes, rest) = split_tag(anchor)?;
         let (name, _) = rest.split_once('<')?;
-        if unescape(name.trim()) != file {
-            return None;
-        }
-        attribute(attributes, "href").map(unescape)
-    })
+        let url = unescape(attribute(attributes, "href")?);
+        let sha256 = url.split_once("#sha256=").map(|(_, digest)| digest.to_owned());
+        Some(File {
+            name: unescape(name.trim()),
+            url,
+            hashes: Hashes { sha256 },
+            requires_python: attribute(attributes, "data-requires-python").map(unescape),
+            upload_time: None,
+            yanked: attributes.contains("data-yanked").into(),
+        })
+    };
+    text.split("<a").skip(1).filter_map(file).collect()
 }
 
 /// Splits at the `>` that ends a tag; one within quotes does not.

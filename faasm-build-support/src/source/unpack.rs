@@ -29,6 +29,18 @@ pub fn unpack(archive: &Path, into: &Path) -> Result<()> {
     }
 }
 
+/// The file `METADATA` of a wheel.
+pub(crate) fn read_wheel_metadata(wheel: &Path) -> Result<String> {
+    let file = BufReader::new(File::open(wheel).map_err(Error::io("open", wheel))?);
+    let zip = ZipArchive::new(file).map_err(|error| refuse(wheel, error))?;
+    let is_metadata = |name: &str| {
+        name.split_once('/').is_some_and(|(top, file)| top.ends_with(".dist-info") && file == "METADATA")
+    };
+    let mut names = zip.file_names().filter_map(Result::ok).map(std::borrow::Cow::into_owned);
+    let member = names.find(|name| is_metadata(name));
+    read_zip_member(wheel, &member.ok_or_else(|| refuse(wheel, "it has no METADATA"))?)
+}
+
 /// The text of one member of a zip archive.
 pub(super) fn read_zip_member(archive: &Path, member: &str) -> Result<String> {
     let file = BufReader::new(File::open(archive).map_err(Error::io("open", archive))?);

@@ -1,0 +1,3 @@
+//! Python packages in images.
+
+pub mod build;
