@@ -7,8 +7,18 @@
 //!
 //! Added to the schema are `source.pypi`, `source.debian`, `test.suite`, `test.requires` and `test.source-files`.
 
+mod check;
+mod marker;
+mod name;
 mod parse;
+mod places;
 mod recipe;
+mod requirement;
+mod write;
 
+pub use check::{Finding, Severity, check, host_cycle};
+pub use marker::{Environment, Marker, Operand, Operator};
+pub use name::normalized;
 pub use parse::{Error, FILE_NAME, Place};
 pub use recipe::{About, Build, Exports, Package, PackageType, Recipe, Requirements, Source, Test};
+pub use requirement::{BadRequirement, Requirement};

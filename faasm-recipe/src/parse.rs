@@ -147,7 +147,7 @@ fn list(names: &[&str]) -> String {
 }
 
 /// The one of `known` that `word` is probably meant to be.
-fn similar(word: &str, known: &[&str]) -> Option<String> {
+pub(crate) fn similar(word: &str, known: &[&str]) -> Option<String> {
     let plain = |text: &str| text.trim_start_matches('_').replace('_', "-").to_lowercase();
     let likeness = |name: &str| strsim::jaro_winkler(&plain(word), &plain(name));
     let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;

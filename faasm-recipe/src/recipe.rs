@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::name::normalized;
+
 /// A recipe: the content of a `meta.yaml`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -33,6 +35,13 @@ pub struct Recipe {
     /// Whatever else its authors keep in it. Nothing here reads it.
     #[serde(default)]
     pub extra: BTreeMap<String, Extra>,
+}
+
+impl Recipe {
+    /// The package's normalised name; as it is written, if it cannot be normalised.
+    pub fn name(&self) -> String {
+        normalized(&self.package.name).unwrap_or_else(|| self.package.name.clone())
+    }
 }
 
 /// What a recipe builds.
@@ -82,6 +91,23 @@ pub struct Source {
     /// Files to copy into the source: a path relative to the recipe's directory, and one relative to the source's.
     #[serde(default)]
     pub extras: Vec<(String, String)>,
+}
+
+impl Source {
+    /// The name and the version that `pypi` says, if it is of the form `name==version`.
+    pub fn pypi_release(&self) -> Option<(&str, &str)> {
+        let (name, version) = self.pypi.as_deref()?.split_once("==")?;
+        let (name, version) = (name.trim(), version.trim());
+        let valid = normalized(name).is_some() && version.parse::<pep440_rs::Version>().is_ok();
+        valid.then_some((name, version))
+    }
+
+    /// Whether `url` names a wheel, which is not built.
+    pub fn is_wheel(&self) -> bool {
+        self.url
+            .as_deref()
+            .is_some_and(|url| url.split(['?', '#']).next().is_some_and(|it| it.ends_with(".whl")))
+    }
 }
 
 /// How a recipe is built.
