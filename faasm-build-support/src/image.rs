@@ -14,7 +14,9 @@ use crate::cache::{self, Key};
 use crate::cpython;
 use crate::error::{Error, Result};
 use crate::fs_util;
-use crate::link::{self, GuestSources};
+use crate::link::{self, Extensions, GuestSources};
+use crate::packages::build::Package;
+use crate::packages::install;
 use crate::progress::Context;
 use crate::script;
 use crate::toolchain;
@@ -34,6 +36,7 @@ const RECIPE: &str = "1";
 #[must_use = "nothing is built before `build` is called"]
 pub struct Image {
     guest: GuestSources,
+    packages: Vec<Package>,
     preload: Vec<String>,
     watched: Vec<PathBuf>,
 }
@@ -41,7 +44,7 @@ pub struct Image {
 impl Image {
     /// An image with a guest of these sources, and nothing preloaded.
     pub fn new(guest: GuestSources) -> Self {
-        Self { guest, preload: Vec::new(), watched: Vec::new() }
+        Self { guest, packages: Vec::new(), preload: Vec::new(), watched: Vec::new() }
     }
 
     /// For build scripts: an image as `[package.metadata.faasm]` in the `Cargo.toml` of the package describes it, with the guest
@@ -56,7 +59,18 @@ impl Image {
         let settings = manifest::read(&package.join("Cargo.toml"))?;
         let guest = script::guest_package(&package)?;
         let watched = vec![guest.join("guest"), guest.join("python")];
-        Ok(Self { guest: GuestSources::read(&guest)?, preload: settings.preload, watched })
+        Ok(Self {
+            guest: GuestSources::read(&guest)?,
+            packages: Vec::new(),
+            preload: settings.preload,
+            watched,
+        })
+    }
+
+    /// Packages that were built, with everything that they need at run time.
+    pub fn built_packages(mut self, packages: impl IntoIterator<Item = Package>) -> Self {
+        self.packages.extend(packages);
+        self
     }
 
     /// Modules to import before the image is taken, so that no call has to.
@@ -92,7 +106,13 @@ impl Image {
         let python = cpython::wasm(cx, &toolchain)?;
         let native = cpython::native(cx)?;
         let stdlib = cpython::stdlib(cx, &native, &python)?;
-        let linked = link::link(cx, &toolchain, &python, &self.guest)?;
+        let linked = if self.packages.is_empty() {
+            link::link(cx, &toolchain, &python, &self.guest, None)?
+        } else {
+            let cxx = toolchain::cxx(cx, &toolchain)?;
+            let extensions = Extensions { packages: &self.packages, cxx: &cxx };
+            link::link(cx, &toolchain, &python, &self.guest, Some(&extensions))?
+        };
 
         let settings = faasm_image::fingerprint(None).map_err(image_error("set up the engine"))?;
         let code_key = Key::new()
@@ -115,10 +135,16 @@ impl Image {
         for (name, content) in &self.guest.python {
             key = key.content(name, content);
         }
+        for package in &self.packages {
+            key = key.value(&format!("package {}", package.name), package.key.hex());
+        }
         let directory = cx.entry("image", "base", &key, |directory| {
             let root = directory.join("root");
             fs_util::link_tree_except(&stdlib.root, &root, &[])?;
             let packages = root.join(cpython::library_path()).join("site-packages");
+            for package in &self.packages {
+                install::install(&package.site(), &packages, false)?;
+            }
             link::write_tree(&packages, &self.guest.python)?;
             cpython::byte_compile(cx, &native, &root, &packages)?;
 

@@ -1,3 +1,5 @@
 //! Python packages in images.
 
 pub mod build;
+pub(crate) mod inittab;
+pub(crate) mod install;

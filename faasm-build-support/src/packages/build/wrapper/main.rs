@@ -69,10 +69,12 @@ const IGNORED_WITH_VALUE: [&str; 8] = [
 ];
 
 fn main() -> ExitCode {
-    let mut arguments = env::args();
+    let mut arguments = env::args_os();
     let name = arguments.next().unwrap_or_default();
     let name = Path::new(&name).file_name().and_then(OsStr::to_str).unwrap_or_default().to_owned();
-    let result = expand(arguments.collect()).and_then(|arguments| run(&name, &arguments));
+    let texts = arguments.map(|it| it.into_string().map_err(|it| format!("{it:?} is not UTF-8")));
+    let result =
+        texts.collect::<Result<_, _>>().and_then(expand).and_then(|arguments| run(&name, &arguments));
     match result {
         Ok(code) => code,
         Err(reason) => {
@@ -282,8 +284,9 @@ fn share(name: &str, cxx: bool, shared: &Shared) -> Result<ExitCode, String> {
         }
         compiled.push(object);
     }
-    let image: Vec<PathBuf> =
-        env::var_os(IMAGE_LIBRARIES).map(|it| env::split_paths(&it).collect()).unwrap_or_default();
+    let image = env::var_os(IMAGE_LIBRARIES).unwrap_or_default();
+    // Of nothing, one empty path is made, below which every other lies.
+    let image: Vec<PathBuf> = env::split_paths(&image).filter(|it| !it.as_os_str().is_empty()).collect();
     let mut arguments = vec!["-r".to_owned(), "-o".to_owned(), shared.output.clone()];
     arguments.extend(compiled.iter().cloned());
     arguments.extend(shared.linker_arguments(&image));
