@@ -38,6 +38,17 @@ impl Environment {
         Self(values.map(str::to_owned))
     }
 
+    /// That of the machine this runs on, with this version of CPython: what a package is built with runs there.
+    pub fn machine(python: &str) -> Self {
+        let minor = python.match_indices('.').nth(1).map_or(python, |(at, _)| &python[..at]);
+        let (system, platform) =
+            if cfg!(target_os = "macos") { ("Darwin", "darwin") } else { ("Linux", "linux") };
+        let machine = std::env::consts::ARCH;
+        let values =
+            ["cpython", python, "posix", machine, "CPython", "", system, "", python, minor, platform];
+        Self(values.map(str::to_owned))
+    }
+
     fn get(&self, variable: usize) -> &str {
         self.0.get(variable).map_or("", String::as_str)
     }
