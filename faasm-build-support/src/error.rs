@@ -127,6 +127,13 @@ pub enum Error {
         place: PathBuf,
     },
 
+    /// The package index would have to be asked, and the network must not be used.
+    #[error("find {what}, because the network is not to be used")]
+    OfflineIndex {
+        /// What was to be asked.
+        what: String,
+    },
+
     /// An archive is damaged or holds something it must not.
     #[error("unpack {}: {reason}", archive.display())]
     Unpack {
@@ -212,6 +219,9 @@ impl Error {
             )),
             Self::Offline { place, .. } => {
                 Some(format!("build once with the network, or put the file at {} by hand", place.display()))
+            }
+            Self::OfflineIndex { .. } => {
+                Some("do it once with the network; what is locked and downloaded then needs none".to_owned())
             }
             Self::Client { .. } => Some(
                 "check what PIP_CERT, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE and pip's configuration name".to_owned(),

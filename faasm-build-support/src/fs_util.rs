@@ -1,7 +1,8 @@
 //! Copying, linking and replacing trees.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -53,6 +54,20 @@ pub(crate) fn replace_directory(directory: &Path, fill: impl FnOnce(&Path) -> Re
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("replace", directory)(error)),
         _ => fs::rename(new.keep(), directory).map_err(Error::io("replace", directory)),
     }
+}
+
+/// Writes a file under another name and then gives it this one, so that it is never there in part.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(parent)?;
+        file.write_all(content)?;
+        // A temporary file is for its owner alone; this one need not be.
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(Error::io("write", path))
 }
 
 fn transfer_tree(

@@ -12,9 +12,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::http::{Failure, client, explain_read, redacted};
 use super::pin::{Mirror, Pin};
-use super::{debian, index, pip};
+use super::{debian, index, pip, unpack};
 use crate::cache::{hash_file, hex, touch};
 use crate::error::{Error, Result};
+use crate::fs_util;
 use crate::progress::{Context, Event};
 
 /// The waits before the mirrors that may recover are tried again. An unreachable mirror is not waited for
@@ -151,28 +152,76 @@ fn package_index(cx: &Context) -> Result<(Client, Url), Failure> {
     Ok((client, root))
 }
 
-/// All files of a project on the package index that pip uses.
+/// All files of a project on the package index that pip uses. None, when the index does not know the project.
 ///
 /// # Errors
 ///
-/// [`Error::Lookup`] when the index cannot be reached or does not have the project.
+/// [`Error::Lookup`] when the index cannot be reached, [`Error::OfflineIndex`] when it must not be.
 pub(crate) fn project_files(cx: &Context, project: &str) -> Result<Vec<index::File>> {
+    let what = || format!("the files of {project}");
+    ask(cx, what, |client, root| index::files(client, root, project))
+}
+
+/// The `METADATA` of a wheel on the package index: the file beside it (PEP 658) where there is one, else the one in it.
+///
+/// # Errors
+///
+/// As [`project_files`] and [`fetch`].
+pub(crate) fn wheel_metadata(cx: &Context, project: &str, wheel: &index::File) -> Result<String> {
+    let sha256 = wheel.sha256().unwrap_or_default();
+    let directory = cx.cache.root().join("downloads");
+    let kept = directory.join(format!("{sha256}-{}.metadata", wheel.name));
+    if let Ok(text) = fs::read_to_string(&kept) {
+        touch(&kept);
+        return Ok(text);
+    }
+    let Some((url, digest)) = wheel.metadata() else {
+        let mirrors = [Mirror::PythonIndex { project }];
+        let pin = Pin { name: project, version: "", file: &wheel.name, sha256, mirrors: &mirrors };
+        return unpack::read_wheel_metadata(&fetch(cx, &pin)?);
+    };
+    let what = || format!("the metadata of {}", wheel.name);
+    let text = ask(cx, what, |client, _| {
+        let response = client.get(url.clone()).send()?;
+        if !response.status().is_success() {
+            return Err(Failure::from_status(response.status()));
+        }
+        let bytes = response.bytes()?;
+        if digest.is_some_and(|digest| hex(&Sha256::digest(&bytes)) != digest) {
+            return Err(Failure::Lasting(format!("{} has the wrong SHA-256", redacted(&url))));
+        }
+        // What is not UTF-8 is so in parts that nobody reads: the description, names of people.
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    })?;
+    fs::create_dir_all(&directory).map_err(Error::io("create the directory", &directory))?;
+    fs_util::write_whole(&kept, text.as_bytes())?;
+    Ok(text)
+}
+
+/// Asks the package index, again while that may help.
+fn ask<T>(
+    cx: &Context,
+    what: impl Fn() -> String,
+    request: impl Fn(&Client, &Url) -> Result<T, Failure>,
+) -> Result<T> {
+    if cx.offline {
+        return Err(Error::OfflineIndex { what: what() });
+    }
     let mut waits = WAITS.iter();
     loop {
-        let failure = match package_index(cx).and_then(|(client, root)| index::files(&client, &root, project))
-        {
-            Ok(files) => return Ok(files),
-            Err(failure) => failure,
+        let reason = match package_index(cx).and_then(|(client, root)| request(&client, &root)) {
+            Ok(answer) => return Ok(answer),
+            Err(Failure::Machine(error)) => return Err(error),
+            Err(Failure::Lasting(reason)) => reason,
+            Err(Failure::Passing(reason)) => match waits.next() {
+                Some(wait) => {
+                    std::thread::sleep(*wait);
+                    continue;
+                }
+                None => reason,
+            },
         };
-        let reason = match (failure, waits.next()) {
-            (Failure::Passing(_), Some(wait)) => {
-                std::thread::sleep(*wait);
-                continue;
-            }
-            (Failure::Passing(reason) | Failure::Lasting(reason), _) => reason,
-            (Failure::Machine(error), _) => return Err(error),
-        };
-        return Err(Error::Lookup { what: format!("the files of {project}"), reason });
+        return Err(Error::Lookup { what: what(), reason });
     }
 }
 
