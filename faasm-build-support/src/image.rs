@@ -15,8 +15,8 @@ use crate::cpython;
 use crate::error::{Error, Result};
 use crate::fs_util;
 use crate::link::{self, Extensions, GuestSources};
-use crate::packages::build::Package;
-use crate::packages::install;
+use crate::packages::build::Tools;
+use crate::packages::select;
 use crate::progress::Context;
 use crate::script;
 use crate::toolchain;
@@ -36,7 +36,8 @@ const RECIPE: &str = "1";
 #[must_use = "nothing is built before `build` is called"]
 pub struct Image {
     guest: GuestSources,
-    packages: Vec<Package>,
+    packages: Vec<String>,
+    recipe_folders: Vec<PathBuf>,
     preload: Vec<String>,
     watched: Vec<PathBuf>,
 }
@@ -44,7 +45,13 @@ pub struct Image {
 impl Image {
     /// An image with a guest of these sources, and nothing preloaded.
     pub fn new(guest: GuestSources) -> Self {
-        Self { guest, packages: Vec::new(), preload: Vec::new(), watched: Vec::new() }
+        Self {
+            guest,
+            packages: Vec::new(),
+            recipe_folders: Vec::new(),
+            preload: Vec::new(),
+            watched: Vec::new(),
+        }
     }
 
     /// For build scripts: an image as `[package.metadata.faasm]` in the `Cargo.toml` of the package describes it, with the guest
@@ -58,18 +65,27 @@ impl Image {
         let package = script::package()?;
         let settings = manifest::read(&package.join("Cargo.toml"))?;
         let guest = script::guest_package(&package)?;
-        let watched = vec![guest.join("guest"), guest.join("python")];
+        let recipe_folders: Vec<PathBuf> = settings.recipe_dirs.iter().map(|it| package.join(it)).collect();
+        let mut watched = vec![guest.join("guest"), guest.join("python")];
+        watched.extend(recipe_folders.iter().cloned());
         Ok(Self {
             guest: GuestSources::read(&guest)?,
-            packages: Vec::new(),
+            packages: settings.packages,
+            recipe_folders,
             preload: settings.preload,
             watched,
         })
     }
 
-    /// Packages that were built, with everything that they need at run time.
-    pub fn built_packages(mut self, packages: impl IntoIterator<Item = Package>) -> Self {
-        self.packages.extend(packages);
+    /// Python packages that functions can import: PEP 508 requirements such as `numpy` or `numpy>=2.4`.
+    pub fn packages<S: Into<String>>(mut self, requirements: impl IntoIterator<Item = S>) -> Self {
+        self.packages.extend(requirements.into_iter().map(Into::into));
+        self
+    }
+
+    /// Folders with further recipes, each a folder with the package's name. They go before those that this crate brings.
+    pub fn recipe_folders<P: Into<PathBuf>>(mut self, folders: impl IntoIterator<Item = P>) -> Self {
+        self.recipe_folders.extend(folders.into_iter().map(Into::into));
         self
     }
 
@@ -106,11 +122,15 @@ impl Image {
         let python = cpython::wasm(cx, &toolchain)?;
         let native = cpython::native(cx)?;
         let stdlib = cpython::stdlib(cx, &native, &python)?;
+        let mut packages = Vec::new();
         let linked = if self.packages.is_empty() {
             link::link(cx, &toolchain, &python, &self.guest, None)?
         } else {
             let cxx = toolchain::cxx(cx, &toolchain)?;
-            let extensions = Extensions { packages: &self.packages, cxx: &cxx };
+            let tools =
+                Tools { toolchain: toolchain.clone(), cxx, native: native.clone(), python: python.clone() };
+            packages = select::select(cx, &tools, &self.packages, &self.recipe_folders)?;
+            let extensions = Extensions { packages: &packages, cxx: &tools.cxx };
             link::link(cx, &toolchain, &python, &self.guest, Some(&extensions))?
         };
 
@@ -135,18 +155,18 @@ impl Image {
         for (name, content) in &self.guest.python {
             key = key.content(name, content);
         }
-        for package in &self.packages {
+        for package in &packages {
             key = key.value(&format!("package {}", package.name), package.key.hex());
         }
         let directory = cx.entry("image", "base", &key, |directory| {
             let root = directory.join("root");
             fs_util::link_tree_except(&stdlib.root, &root, &[])?;
-            let packages = root.join(cpython::library_path()).join("site-packages");
-            for package in &self.packages {
-                install::install(&package.site(), &packages, false)?;
+            let site = root.join(cpython::library_path()).join("site-packages");
+            for package in &packages {
+                package.install(&site)?;
             }
-            link::write_tree(&packages, &self.guest.python)?;
-            cpython::byte_compile(cx, &native, &root, &packages)?;
+            link::write_tree(&site, &self.guest.python)?;
+            cpython::byte_compile(cx, &native, &root, &site)?;
 
             fs_util::link_or_copy(&code.join(CODE), &directory.join(CODE))?;
             fs_util::link_or_copy(&linked.wasm, &directory.join(WASM))?;

@@ -3,3 +3,5 @@
 pub mod build;
 pub(crate) mod inittab;
 pub(crate) mod install;
+mod recipes;
+pub(crate) mod select;

@@ -24,6 +24,7 @@ use crate::cache::Key;
 use crate::command;
 use crate::cpython::{self, Native, Wasm};
 use crate::error::{Error, Result};
+use crate::packages::install;
 use crate::progress::Context;
 use crate::toolchain::{self, Cxx, Toolchain};
 
@@ -62,11 +63,18 @@ pub struct Package {
     /// Its version.
     pub version: String,
     directory: PathBuf,
+    /// Whether its tests are a part of it.
+    tests: bool,
     /// What it was made from.
     pub(crate) key: Key,
 }
 
 impl Package {
+    /// Puts into a directory of modules what programs need of it. A C library has nothing there.
+    pub(crate) fn install(&self, site: &Path) -> Result<()> {
+        if self.site().is_dir() { install::install(&self.site(), site, self.tests) } else { Ok(()) }
+    }
+
     /// What it puts into `site-packages`, with its tests and without extension modules.
     pub fn site(&self) -> PathBuf {
         self.directory.join("site")
@@ -140,7 +148,8 @@ pub fn build(
         }
         fs::remove_dir_all(&work).map_err(Error::io("remove", &work))
     })?;
-    Ok(Package { name: name.clone(), version: version.clone(), directory, key })
+    let tests = !recipe.build.unvendor_tests;
+    Ok(Package { name: name.clone(), version: version.clone(), directory, tests, key })
 }
 
 /// Everything that the result depends on. What the backend is made of is decided by a date, so that it is known beforehand.
@@ -196,9 +205,12 @@ impl Job<'_> {
             settings: &settings,
         };
         let (wheel, made_of) = backend.wheel(&wheels)?;
-        let site = directory.join("site");
-        fs::create_dir(&site).map_err(Error::io("create the directory", &site))?;
-        wheel::install(&wheel, &site, &self.work.join("unused-programs"), &environment.python())?;
+        // Programs for the entry points of packages have no place in a sandbox.
+        let (site, programs) = (directory.join("site"), self.work.join("programs"));
+        for path in [&site, &programs] {
+            fs::create_dir(path).map_err(Error::io("create the directory", path))?;
+        }
+        wheel::install(&wheel, &site, &programs, &environment.python())?;
         self.script(&environment, &build.post, &site, &[])?;
         let modules = collect::collect(&self.recipe.package.name, &site, &directory.join("objects"))?;
         let made_of: Vec<String> = made_of
