@@ -8,6 +8,7 @@ use crate::cache::Key;
 use crate::command;
 use crate::cpython::Wasm;
 use crate::error::{Error, Result};
+use crate::fs_util::read_tree;
 use crate::packages::build::Package;
 use crate::packages::inittab;
 use crate::progress::Context;
@@ -163,29 +164,6 @@ fn mend(log: &Path, module: &str, object: &Path, work: &Path) -> Result<PathBuf>
     let path = work.join(format!("{module}.o"));
     fs::write(&path, repaired.object).map_err(Error::io("write", &path))?;
     Ok(path)
-}
-
-/// The files below a directory with their relative paths, sorted, without byte code.
-fn read_tree(root: &Path) -> Result<Vec<(String, Vec<u8>)>> {
-    fn visit(root: &Path, directory: &Path, files: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
-        for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
-            let path = entry.map_err(Error::io("read the directory", directory))?.path();
-            if path.ends_with("__pycache__") {
-                continue;
-            }
-            if path.is_dir() {
-                visit(root, &path, files)?;
-            } else {
-                let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-                files.push((name, fs::read(&path).map_err(Error::io("read", &path))?));
-            }
-        }
-        Ok(())
-    }
-    let mut files = Vec::new();
-    visit(root, root, &mut files)?;
-    files.sort();
-    Ok(files)
 }
 
 /// Writes files with relative paths below a directory.

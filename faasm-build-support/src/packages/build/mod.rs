@@ -24,6 +24,7 @@ use crate::cache::Key;
 use crate::command;
 use crate::cpython::{self, Native, Wasm};
 use crate::error::{Error, Result};
+use crate::fs_util;
 use crate::packages::install;
 use crate::progress::Context;
 use crate::toolchain::{self, Cxx, Toolchain};
@@ -169,6 +170,11 @@ fn key(tools: &Tools, recipe: &Recipe, folder: &Path, host: &[Package]) -> Resul
     }
     for name in recipe.source.patches.iter().chain(recipe.source.extras.iter().map(|(from, _)| from)) {
         key = key.file(name, &folder.join(name))?;
+    }
+    if let Some(path) = &recipe.source.path {
+        for (name, content) in fs_util::read_tree(&folder.join(path))? {
+            key = key.content(&name, content);
+        }
     }
     Ok(key)
 }
