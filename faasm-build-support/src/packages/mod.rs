@@ -1,0 +1,7 @@
+//! Python packages in images.
+
+mod draft;
+mod file_name;
+mod metadata;
+
+pub use draft::{Draft, draft};
