@@ -34,6 +34,14 @@ pub enum Error {
         reason: String,
     },
 
+    /// A recipe cannot be read.
+    #[error(transparent)]
+    Recipe(#[from] faasm_recipe::Error),
+
+    /// A requirement cannot be understood.
+    #[error(transparent)]
+    Requirement(#[from] faasm_recipe::BadRequirement),
+
     /// A build command ran and failed.
     #[error("run {step}: `{command}` {status}; all of its output is in {}, which ends with:\n{tail}", log.display())]
     Step {
@@ -220,6 +228,7 @@ impl Error {
             Self::Offline { place, .. } => {
                 Some(format!("build once with the network, or put the file at {} by hand", place.display()))
             }
+            Self::Recipe(error) => error.hint(),
             Self::OfflineIndex { .. } => {
                 Some("do it once with the network; what is locked and downloaded then needs none".to_owned())
             }
@@ -235,6 +244,7 @@ impl Error {
             | Self::Initialise { .. }
             | Self::Manifest { .. }
             | Self::Package { .. }
+            | Self::Requirement(_)
             | Self::Variable { .. }
             | Self::Lookup { .. }
             | Self::Platform { .. } => None,

@@ -181,7 +181,8 @@ fn scalar(text: &str) -> String {
     let inside = |c: char| c.is_ascii_alphanumeric() || " _./@()+=<>-".contains(c);
     // Numbers, and what YAML 1.1 takes for one, begin with these.
     let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '/')
-        && text.chars().all(inside)
+        // A colon only ends a key before white space.
+        && text.replace("://", "").chars().all(inside)
         && !text.ends_with(' ')
         && !["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
             .contains(&text.to_lowercase().as_str());

@@ -7,7 +7,7 @@ use faasm_recipe::{Environment, Requirement};
 use pep440_rs::Version;
 
 use super::build::{self, Package, Tools};
-use super::recipes;
+use super::recipes::Recipes;
 use crate::cpython;
 use crate::error::{Error, Result};
 use crate::progress::Context;
@@ -24,7 +24,8 @@ pub(crate) fn select(
     requirements: &[String],
     folders: &[PathBuf],
 ) -> Result<Vec<Package>> {
-    let mut selection = Selection { cx, tools, folders, built: Vec::new(), path: Vec::new() };
+    let recipes = Recipes::load(cx, folders)?;
+    let mut selection = Selection { cx, tools, recipes, built: Vec::new(), path: Vec::new() };
     for requirement in requirements {
         selection.add(requirement)?;
     }
@@ -34,7 +35,7 @@ pub(crate) fn select(
 struct Selection<'a> {
     cx: &'a Context,
     tools: &'a Tools,
-    folders: &'a [PathBuf],
+    recipes: Recipes,
     built: Vec<Package>,
     /// The packages that are being added, each because of the one before.
     path: Vec<String>,
@@ -53,14 +54,25 @@ impl Selection<'_> {
         if self.path.contains(&name) {
             return Err(refuse(&name, format!("it needs itself: {} → {name}", self.path.join(" → "))));
         }
-        let found = recipes::find(self.cx, &name, self.folders)?;
-        let version = &found.recipe.package.version;
+        let candidates = self.recipes.get(&name);
         // C libraries have versions of their own kind, and are required by their name alone.
-        let fits = requirement.versions.is_empty()
-            || Version::from_str(version).is_ok_and(|version| requirement.versions.contains(&version));
-        if !fits {
-            return Err(refuse(&name, format!("{by} requires {text}, and its recipe is for {version}")));
-        }
+        let fits = |version: &str| {
+            requirement.versions.is_empty()
+                || Version::from_str(version).is_ok_and(|version| requirement.versions.contains(&version))
+        };
+        let Some(found) = candidates.iter().find(|it| fits(&it.recipe.package.version)).cloned() else {
+            let versions: Vec<&str> =
+                candidates.iter().map(|it| it.recipe.package.version.as_str()).collect();
+            return Err(refuse(
+                &name,
+                match versions.as_slice() {
+                    [] => format!("{by} requires it, and there is no recipe for it"),
+                    versions => {
+                        format!("{by} requires {text}, and there are recipes for {}", versions.join(", "))
+                    }
+                },
+            ));
+        };
         if let Some(built) = self.built.iter().find(|it| it.name == name) {
             return Ok(Some(built.clone()));
         }
@@ -73,7 +85,7 @@ impl Selection<'_> {
             self.add(requirement)?;
         }
         self.path.pop();
-        let package = build::build(self.cx, self.tools, &found.recipe, &found.folder, &host)?;
+        let package = build::build(self.cx, self.tools, &found.recipe, &found.directory, &host)?;
         self.built.push(package.clone());
         Ok(Some(package))
     }

@@ -170,7 +170,7 @@ pub(crate) fn project_files(cx: &Context, project: &str) -> Result<Vec<index::Fi
 pub(crate) fn wheel_metadata(cx: &Context, project: &str, wheel: &index::File) -> Result<String> {
     let sha256 = wheel.sha256().unwrap_or_default();
     let directory = cx.cache.root().join("downloads");
-    let kept = directory.join(format!("{sha256}-{}.metadata", wheel.name));
+    let kept = directory.join(format!("metadata-{sha256}-{}", wheel.name));
     if let Ok(text) = fs::read_to_string(&kept) {
         touch(&kept);
         return Ok(text);

@@ -55,6 +55,11 @@ impl File {
         self.hashes.sha256.as_deref()
     }
 
+    /// Whether the index has the `METADATA` of a wheel beside it.
+    pub(crate) fn has_metadata(&self) -> bool {
+        self.metadata().is_some()
+    }
+
     /// Where the `METADATA` of a wheel is, with its SHA-256 where the index has that. `None` when it is only in the wheel.
     pub(super) fn metadata(&self) -> Option<(Url, Option<&str>)> {
         if matches!(self.core_metadata, serde_json::Value::Null | serde_json::Value::Bool(false)) {
