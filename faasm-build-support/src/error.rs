@@ -42,6 +42,24 @@ pub enum Error {
     #[error(transparent)]
     Requirement(#[from] faasm_recipe::BadRequirement),
 
+    /// There are no versions of packages that fit together.
+    #[error("choose versions of packages: {explanation}")]
+    Resolve {
+        /// Why not: steps, one a line.
+        explanation: String,
+        /// What can be done.
+        hint: Option<String>,
+    },
+
+    /// The lock file would have to change, and must not.
+    #[error("use {} as it is: {reason}", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// Why it does not do.
+        reason: String,
+    },
+
     /// A build command ran and failed.
     #[error("run {step}: `{command}` {status}; all of its output is in {}, which ends with:\n{tail}", log.display())]
     Step {
@@ -229,6 +247,8 @@ impl Error {
                 Some(format!("build once with the network, or put the file at {} by hand", place.display()))
             }
             Self::Recipe(error) => error.hint(),
+            Self::Locked { .. } => Some("without `--locked` it is brought up to date".to_owned()),
+            Self::Resolve { hint, .. } => hint.clone(),
             Self::OfflineIndex { .. } => {
                 Some("do it once with the network; what is locked and downloaded then needs none".to_owned())
             }

@@ -177,8 +177,10 @@ fn top_level(source: &Path, project: &str) -> Result<Vec<String>> {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.ends_with(".egg-info") || name.ends_with(".dist-info") {
                 if let Ok(text) = fs::read_to_string(path.join("top_level.txt")) {
+                    // Stubs for type checkers are listed as well, and are no modules.
+                    let is_module = |it: &&str| !it.is_empty() && !it.contains('-');
                     let mut modules: Vec<String> =
-                        text.lines().filter(|it| !it.is_empty()).map(str::to_owned).collect();
+                        text.lines().filter(is_module).map(str::to_owned).collect();
                     modules.sort();
                     return Ok(modules);
                 }
@@ -255,7 +257,7 @@ mod tests {
             top_level(directory.path(), "a-b").unwrap()
         };
         assert_eq!(
-            make(&[("a.egg-info/top_level.txt", "yaml\n_yaml\n"), ("other/__init__.py", "")]),
+            make(&[("a.egg-info/top_level.txt", "yaml\n_yaml\nyaml-stubs\n"), ("other/__init__.py", "")]),
             ["_yaml", "yaml"]
         );
         assert_eq!(make(&[("src/a.egg-info/top_level.txt", "x\n")]), ["x"]);
