@@ -25,6 +25,41 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A package cannot be built or used.
+    #[error("build the package {package}: {reason}")]
+    Package {
+        /// The package.
+        package: String,
+        /// What is wrong, and with which of its files.
+        reason: String,
+    },
+
+    /// A recipe cannot be read.
+    #[error(transparent)]
+    Recipe(#[from] faasm_recipe::Error),
+
+    /// A requirement cannot be understood.
+    #[error(transparent)]
+    Requirement(#[from] faasm_recipe::BadRequirement),
+
+    /// There are no versions of packages that fit together.
+    #[error("choose versions of packages: {explanation}")]
+    Resolve {
+        /// Why not: steps, one a line.
+        explanation: String,
+        /// What can be done.
+        hint: Option<String>,
+    },
+
+    /// The lock file would have to change, and must not.
+    #[error("use {} as it is: {reason}", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// Why it does not do.
+        reason: String,
+    },
+
     /// A build command ran and failed.
     #[error("run {step}: `{command}` {status}; all of its output is in {}, which ends with:\n{tail}", log.display())]
     Step {
@@ -118,6 +153,13 @@ pub enum Error {
         place: PathBuf,
     },
 
+    /// The package index would have to be asked, and the network must not be used.
+    #[error("find {what}, because the network is not to be used")]
+    OfflineIndex {
+        /// What was to be asked.
+        what: String,
+    },
+
     /// An archive is damaged or holds something it must not.
     #[error("unpack {}: {reason}", archive.display())]
     Unpack {
@@ -204,6 +246,12 @@ impl Error {
             Self::Offline { place, .. } => {
                 Some(format!("build once with the network, or put the file at {} by hand", place.display()))
             }
+            Self::Recipe(error) => error.hint(),
+            Self::Locked { .. } => Some("without `--locked` it is brought up to date".to_owned()),
+            Self::Resolve { hint, .. } => hint.clone(),
+            Self::OfflineIndex { .. } => {
+                Some("do it once with the network; what is locked and downloaded then needs none".to_owned())
+            }
             Self::Client { .. } => Some(
                 "check what PIP_CERT, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE and pip's configuration name".to_owned(),
             ),
@@ -215,6 +263,8 @@ impl Error {
             | Self::Image { .. }
             | Self::Initialise { .. }
             | Self::Manifest { .. }
+            | Self::Package { .. }
+            | Self::Requirement(_)
             | Self::Variable { .. }
             | Self::Lookup { .. }
             | Self::Platform { .. } => None,

@@ -1,7 +1,8 @@
 //! Copying, linking and replacing trees.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -53,6 +54,43 @@ pub(crate) fn replace_directory(directory: &Path, fill: impl FnOnce(&Path) -> Re
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("replace", directory)(error)),
         _ => fs::rename(new.keep(), directory).map_err(Error::io("replace", directory)),
     }
+}
+
+/// Writes a file under another name and then gives it this one, so that it is never there in part.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(parent)?;
+        file.write_all(content)?;
+        // A temporary file is for its owner alone; this one need not be.
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(Error::io("write", path))
+}
+
+/// The files below a directory with their relative paths, sorted, without byte code.
+pub(crate) fn read_tree(root: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    fn visit(root: &Path, directory: &Path, files: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
+        for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
+            let path = entry.map_err(Error::io("read the directory", directory))?.path();
+            if path.ends_with("__pycache__") {
+                continue;
+            }
+            if path.is_dir() {
+                visit(root, &path, files)?;
+            } else {
+                let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+                files.push((name, fs::read(&path).map_err(Error::io("read", &path))?));
+            }
+        }
+        Ok(())
+    }
+    let mut files = Vec::new();
+    visit(root, root, &mut files)?;
+    files.sort();
+    Ok(files)
 }
 
 fn transfer_tree(

@@ -14,7 +14,9 @@ use crate::cache::{self, Key};
 use crate::cpython;
 use crate::error::{Error, Result};
 use crate::fs_util;
-use crate::link::{self, GuestSources};
+use crate::link::{self, Extensions, GuestSources};
+use crate::packages::build::Tools;
+use crate::packages::select;
 use crate::progress::Context;
 use crate::script;
 use crate::toolchain;
@@ -34,6 +36,8 @@ const RECIPE: &str = "1";
 #[must_use = "nothing is built before `build` is called"]
 pub struct Image {
     guest: GuestSources,
+    packages: Vec<String>,
+    recipe_folders: Vec<PathBuf>,
     preload: Vec<String>,
     watched: Vec<PathBuf>,
 }
@@ -41,7 +45,13 @@ pub struct Image {
 impl Image {
     /// An image with a guest of these sources, and nothing preloaded.
     pub fn new(guest: GuestSources) -> Self {
-        Self { guest, preload: Vec::new(), watched: Vec::new() }
+        Self {
+            guest,
+            packages: Vec::new(),
+            recipe_folders: Vec::new(),
+            preload: Vec::new(),
+            watched: Vec::new(),
+        }
     }
 
     /// For build scripts: an image as `[package.metadata.faasm]` in the `Cargo.toml` of the package describes it, with the guest
@@ -55,8 +65,28 @@ impl Image {
         let package = script::package()?;
         let settings = manifest::read(&package.join("Cargo.toml"))?;
         let guest = script::guest_package(&package)?;
-        let watched = vec![guest.join("guest"), guest.join("python")];
-        Ok(Self { guest: GuestSources::read(&guest)?, preload: settings.preload, watched })
+        let recipe_folders: Vec<PathBuf> = settings.recipe_dirs.iter().map(|it| package.join(it)).collect();
+        let mut watched = vec![guest.join("guest"), guest.join("python")];
+        watched.extend(recipe_folders.iter().cloned());
+        Ok(Self {
+            guest: GuestSources::read(&guest)?,
+            packages: settings.packages,
+            recipe_folders,
+            preload: settings.preload,
+            watched,
+        })
+    }
+
+    /// Python packages that functions can import: PEP 508 requirements such as `numpy` or `numpy>=2.4`.
+    pub fn packages<S: Into<String>>(mut self, requirements: impl IntoIterator<Item = S>) -> Self {
+        self.packages.extend(requirements.into_iter().map(Into::into));
+        self
+    }
+
+    /// Folders with further recipes, each a folder with the package's name. They go before those that this crate brings.
+    pub fn recipe_folders<P: Into<PathBuf>>(mut self, folders: impl IntoIterator<Item = P>) -> Self {
+        self.recipe_folders.extend(folders.into_iter().map(Into::into));
+        self
     }
 
     /// Modules to import before the image is taken, so that no call has to.
@@ -92,7 +122,17 @@ impl Image {
         let python = cpython::wasm(cx, &toolchain)?;
         let native = cpython::native(cx)?;
         let stdlib = cpython::stdlib(cx, &native, &python)?;
-        let linked = link::link(cx, &toolchain, &python, &self.guest)?;
+        let mut packages = Vec::new();
+        let linked = if self.packages.is_empty() {
+            link::link(cx, &toolchain, &python, &self.guest, None)?
+        } else {
+            let cxx = toolchain::cxx(cx, &toolchain)?;
+            let tools =
+                Tools { toolchain: toolchain.clone(), cxx, native: native.clone(), python: python.clone() };
+            packages = select::select(cx, &tools, &self.packages, &self.recipe_folders)?;
+            let extensions = Extensions { packages: &packages, cxx: &tools.cxx };
+            link::link(cx, &toolchain, &python, &self.guest, Some(&extensions))?
+        };
 
         let settings = faasm_image::fingerprint(None).map_err(image_error("set up the engine"))?;
         let code_key = Key::new()
@@ -115,12 +155,18 @@ impl Image {
         for (name, content) in &self.guest.python {
             key = key.content(name, content);
         }
+        for package in &packages {
+            key = key.value(&format!("package {}", package.name), package.key.hex());
+        }
         let directory = cx.entry("image", "base", &key, |directory| {
             let root = directory.join("root");
             fs_util::link_tree_except(&stdlib.root, &root, &[])?;
-            let packages = root.join(cpython::library_path()).join("site-packages");
-            link::write_tree(&packages, &self.guest.python)?;
-            cpython::byte_compile(cx, &native, &root, &packages)?;
+            let site = root.join(cpython::library_path()).join("site-packages");
+            for package in &packages {
+                package.install(&site)?;
+            }
+            link::write_tree(&site, &self.guest.python)?;
+            cpython::byte_compile(cx, &native, &root, &site)?;
 
             fs_util::link_or_copy(&code.join(CODE), &directory.join(CODE))?;
             fs_util::link_or_copy(&linked.wasm, &directory.join(WASM))?;

@@ -20,6 +20,7 @@ mod fs_util;
 pub mod hosttools;
 mod image;
 mod link;
+pub mod packages;
 pub mod progress;
 mod script;
 pub mod source;

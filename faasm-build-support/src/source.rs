@@ -16,4 +16,7 @@ mod test_server;
 mod unpack;
 
 pub use download::fetch;
+pub(crate) use download::{project_files, wheel_metadata};
+pub(crate) use index::File as ProjectFile;
+pub(crate) use unpack::read_wheel_metadata;
 pub use unpack::unpack;

@@ -1,7 +1,7 @@
 //! `[package.metadata.faasm]` in a `Cargo.toml`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -11,6 +11,10 @@ use crate::error::{Error, Result};
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct Settings {
+    /// Packages that functions can import: PEP 508 requirements.
+    pub(super) packages: Vec<String>,
+    /// Folders with further recipes, relative to the manifest.
+    pub(super) recipe_dirs: Vec<PathBuf>,
     /// Modules to import before the image is taken.
     pub(super) preload: Vec<String>,
 }
@@ -49,13 +53,21 @@ mod tests {
 
     #[test]
     fn settings() {
-        let preload =
-            |names: &[&str]| Settings { preload: names.iter().map(|&name| name.to_owned()).collect() };
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let preload = |list: &[&str]| Settings { preload: names(list), ..Settings::default() };
         for (text, expected) in [
             ("", preload(&[])),
             ("[package]\nname = 'x'", preload(&[])),
             ("[package.metadata.other]\na = 1", preload(&[])),
             ("[package.metadata.faasm]\npreload = ['json', 're']", preload(&["json", "re"])),
+            (
+                "[package.metadata.faasm]\npackages = ['numpy>=2']\nrecipe-dirs = ['recipes']",
+                Settings {
+                    packages: names(&["numpy>=2"]),
+                    recipe_dirs: vec!["recipes".into()],
+                    ..Settings::default()
+                },
+            ),
         ] {
             assert_eq!(parse(text).unwrap(), expected, "{text}");
         }

@@ -12,9 +12,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::http::{Failure, client, explain_read, redacted};
 use super::pin::{Mirror, Pin};
-use super::{debian, index, pip};
+use super::{debian, index, pip, unpack};
 use crate::cache::{hash_file, hex, touch};
 use crate::error::{Error, Result};
+use crate::fs_util;
 use crate::progress::{Context, Event};
 
 /// The waits before the mirrors that may recover are tried again. An unreachable mirror is not waited for
@@ -34,7 +35,7 @@ const TIME_BETWEEN_EVENTS: Duration = Duration::from_millis(100);
 /// [`Error::Download`] with every mirror's reason when none has the file, [`Error::Offline`] when the network
 /// would be needed but must not be used, [`Error::Io`] when the cache cannot be written, for example because
 /// the disk is full.
-pub fn fetch(cx: &Context, pin: &Pin) -> Result<PathBuf> {
+pub fn fetch(cx: &Context, pin: &Pin<'_>) -> Result<PathBuf> {
     fetch_with(cx, pin, &WAITS, |mirror| locate(cx, mirror, pin.file))
 }
 
@@ -44,9 +45,9 @@ type Source = (Client, Vec<Url>);
 /// [`fetch`] with the parts that tests replace: the waits between rounds, and how a mirror is found.
 fn fetch_with(
     cx: &Context,
-    pin: &Pin,
+    pin: &Pin<'_>,
     waits: &[Duration],
-    locate: impl Fn(&Mirror) -> Result<Source, Failure>,
+    locate: impl Fn(&Mirror<'_>) -> Result<Source, Failure>,
 ) -> Result<PathBuf> {
     let directory = cx.cache.root().join("downloads");
     fs::create_dir_all(&directory).map_err(Error::io("create the directory", &directory))?;
@@ -93,10 +94,10 @@ enum Exhausted {
 /// Writes the whole file to `part`. Goes through the mirrors in rounds and drops those that will not recover.
 fn from_any_mirror(
     cx: &Context,
-    pin: &Pin,
+    pin: &Pin<'_>,
     part: &Path,
     waits: &[Duration],
-    locate: impl Fn(&Mirror) -> Result<Source, Failure>,
+    locate: impl Fn(&Mirror<'_>) -> Result<Source, Failure>,
 ) -> Result<(), Exhausted> {
     let mut reasons = vec![String::new(); pin.mirrors.len()];
     let mut lost = vec![false; pin.mirrors.len()];
@@ -124,7 +125,7 @@ fn from_any_mirror(
 }
 
 /// The URLs at which a mirror should have `file`, and the client with which to ask.
-fn locate(cx: &Context, mirror: &Mirror, file: &str) -> Result<Source, Failure> {
+fn locate(cx: &Context, mirror: &Mirror<'_>, file: &str) -> Result<Source, Failure> {
     match mirror {
         Mirror::Url(url) => Ok((client(None, None)?, vec![parse(url)?])),
         Mirror::DebianPool(path) => {
@@ -133,15 +134,94 @@ fn locate(cx: &Context, mirror: &Mirror, file: &str) -> Result<Source, Failure> 
             Ok((client(None, None)?, urls))
         }
         Mirror::PythonIndex { project } => {
-            let settings = pip::Settings::read();
-            let client = client(settings.certificates.as_deref(), settings.proxy.as_deref())?;
-            let root = match &settings.index {
-                Some(url) => parse(url)?,
-                None => pip::default_index(cx)?,
-            };
+            let (client, root) = package_index(cx)?;
             let url = index::find(&client, &root, project, file)?;
             Ok((client, vec![url]))
         }
+    }
+}
+
+/// The package index that pip uses, and the client with which to ask it.
+fn package_index(cx: &Context) -> Result<(Client, Url), Failure> {
+    let settings = pip::Settings::read();
+    let client = client(settings.certificates.as_deref(), settings.proxy.as_deref())?;
+    let root = match &settings.index {
+        Some(url) => parse(url)?,
+        None => pip::default_index(cx)?,
+    };
+    Ok((client, root))
+}
+
+/// All files of a project on the package index that pip uses. None, when the index does not know the project.
+///
+/// # Errors
+///
+/// [`Error::Lookup`] when the index cannot be reached, [`Error::OfflineIndex`] when it must not be.
+pub(crate) fn project_files(cx: &Context, project: &str) -> Result<Vec<index::File>> {
+    let what = || format!("the files of {project}");
+    ask(cx, what, |client, root| index::files(client, root, project))
+}
+
+/// The `METADATA` of a wheel on the package index: the file beside it (PEP 658) where there is one, else the one in it.
+///
+/// # Errors
+///
+/// As [`project_files`] and [`fetch`].
+pub(crate) fn wheel_metadata(cx: &Context, project: &str, wheel: &index::File) -> Result<String> {
+    let sha256 = wheel.sha256().unwrap_or_default();
+    let directory = cx.cache.root().join("downloads");
+    let kept = directory.join(format!("metadata-{sha256}-{}", wheel.name));
+    if let Ok(text) = fs::read_to_string(&kept) {
+        touch(&kept);
+        return Ok(text);
+    }
+    let Some((url, digest)) = wheel.metadata() else {
+        let mirrors = [Mirror::PythonIndex { project }];
+        let pin = Pin { name: project, version: "", file: &wheel.name, sha256, mirrors: &mirrors };
+        return unpack::read_wheel_metadata(&fetch(cx, &pin)?);
+    };
+    let what = || format!("the metadata of {}", wheel.name);
+    let text = ask(cx, what, |client, _| {
+        let response = client.get(url.clone()).send()?;
+        if !response.status().is_success() {
+            return Err(Failure::from_status(response.status()));
+        }
+        let bytes = response.bytes()?;
+        if digest.is_some_and(|digest| hex(&Sha256::digest(&bytes)) != digest) {
+            return Err(Failure::Lasting(format!("{} has the wrong SHA-256", redacted(&url))));
+        }
+        // What is not UTF-8 is so in parts that nobody reads: the description, names of people.
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    })?;
+    fs::create_dir_all(&directory).map_err(Error::io("create the directory", &directory))?;
+    fs_util::write_whole(&kept, text.as_bytes())?;
+    Ok(text)
+}
+
+/// Asks the package index, again while that may help.
+fn ask<T>(
+    cx: &Context,
+    what: impl Fn() -> String,
+    request: impl Fn(&Client, &Url) -> Result<T, Failure>,
+) -> Result<T> {
+    if cx.offline {
+        return Err(Error::OfflineIndex { what: what() });
+    }
+    let mut waits = WAITS.iter();
+    loop {
+        let reason = match package_index(cx).and_then(|(client, root)| request(&client, &root)) {
+            Ok(answer) => return Ok(answer),
+            Err(Failure::Machine(error)) => return Err(error),
+            Err(Failure::Lasting(reason)) => reason,
+            Err(Failure::Passing(reason)) => match waits.next() {
+                Some(wait) => {
+                    std::thread::sleep(*wait);
+                    continue;
+                }
+                None => reason,
+            },
+        };
+        return Err(Error::Lookup { what: what(), reason });
     }
 }
 
@@ -150,7 +230,13 @@ fn parse(url: &str) -> Result<Url, Failure> {
     Url::parse(url).map_err(|error| Failure::Lasting(format!("the configured URL cannot be used: {error}")))
 }
 
-fn from_mirror(cx: &Context, pin: &Pin, part: &Path, client: &Client, urls: &[Url]) -> Result<(), Failure> {
+fn from_mirror(
+    cx: &Context,
+    pin: &Pin<'_>,
+    part: &Path,
+    client: &Client,
+    urls: &[Url],
+) -> Result<(), Failure> {
     let mut failures = Vec::new();
     for url in urls {
         match from_url(cx, pin, part, client, url) {
@@ -165,7 +251,7 @@ fn from_mirror(cx: &Context, pin: &Pin, part: &Path, client: &Client, urls: &[Ur
 }
 
 /// Downloads from one URL, continuing after each break as long as more arrives.
-fn from_url(cx: &Context, pin: &Pin, part: &Path, client: &Client, url: &Url) -> Result<(), Failure> {
+fn from_url(cx: &Context, pin: &Pin<'_>, part: &Path, client: &Client, url: &Url) -> Result<(), Failure> {
     let length = || fs::metadata(part).map_or(0, |it| it.len());
     let mut furthest = length();
     loop {
@@ -177,7 +263,7 @@ fn from_url(cx: &Context, pin: &Pin, part: &Path, client: &Client, url: &Url) ->
 }
 
 /// Makes one request, for what is missing in `part`, and checks the whole when it is there.
-fn request(cx: &Context, pin: &Pin, part: &Path, client: &Client, url: &Url) -> Result<(), Failure> {
+fn request(cx: &Context, pin: &Pin<'_>, part: &Path, client: &Client, url: &Url) -> Result<(), Failure> {
     let mut hasher = Sha256::new();
     let mut file =
         File::options().create(true).read(true).append(true).open(part).map_err(Error::io("open", part))?;
@@ -258,7 +344,7 @@ fn hash_present(file: &File, hasher: &mut Sha256) -> io::Result<u64> {
 }
 
 /// Whether the file is there with the right hash. A damaged one is removed.
-fn is_whole(path: &Path, pin: &Pin) -> Result<bool> {
+fn is_whole(path: &Path, pin: &Pin<'_>) -> Result<bool> {
     match hash_file(path) {
         Ok(digest) if digest == pin.sha256 => Ok(true),
         Ok(_) => fs::remove_file(path).map_err(Error::io("remove the damaged", path)).map(|()| false),

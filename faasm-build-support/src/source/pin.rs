@@ -6,35 +6,35 @@ use crate::error::{Error, Result};
 
 /// A file to download.
 #[derive(Clone, Copy, Debug)]
-pub struct Pin {
+pub struct Pin<'a> {
     /// What it is.
-    pub name: &'static str,
+    pub name: &'a str,
     /// Which version of it.
-    pub version: &'static str,
+    pub version: &'a str,
     /// The file's name.
-    pub file: &'static str,
+    pub file: &'a str,
     /// The file's SHA-256, in lowercase hexadecimal.
-    pub sha256: &'static str,
+    pub sha256: &'a str,
     /// Where it can be had, in the order in which they are tried.
-    pub mirrors: &'static [Mirror],
+    pub mirrors: &'a [Mirror<'a>],
 }
 
 /// A place where a file can be had.
 #[derive(Clone, Copy, Debug)]
-pub enum Mirror {
+pub enum Mirror<'a> {
     /// The site of those who make it.
-    Url(&'static str),
+    Url(&'a str),
     /// A path below the root of the Debian archive that this machine uses.
-    DebianPool(&'static str),
+    DebianPool(&'a str),
     /// The file of that name among a project's files on the package index that pip uses.
     PythonIndex {
         /// The project's normalised name.
-        project: &'static str,
+        project: &'a str,
     },
 }
 
 /// CPython's source. Debian's pool holds upstream's file, byte for byte, under another name.
-pub const CPYTHON: Pin = Pin {
+pub const CPYTHON: Pin<'static> = Pin {
     name: "cpython",
     version: "3.13.5",
     file: "Python-3.13.5.tar.xz",
@@ -50,7 +50,7 @@ pub const CPYTHON: Pin = Pin {
 /// # Errors
 ///
 /// [`Error::Platform`] where there is no such wheel.
-pub fn zig() -> Result<&'static Pin> {
+pub fn zig() -> Result<&'static Pin<'static>> {
     for_platform(&ZIG, "the Zig toolchain", &platform())
 }
 
@@ -60,29 +60,29 @@ pub fn zig() -> Result<&'static Pin> {
 /// # Errors
 ///
 /// [`Error::Platform`] where there is no such wheel.
-pub fn libclang() -> Result<&'static Pin> {
+pub fn libclang() -> Result<&'static Pin<'static>> {
     for_platform(&LIBCLANG, "libclang", &platform())
 }
 
-const fn zig_wheel(file: &'static str, sha256: &'static str) -> Pin {
+const fn zig_wheel(file: &'static str, sha256: &'static str) -> Pin<'static> {
     let mirrors = &[Mirror::PythonIndex { project: "ziglang" }];
     Pin { name: "zig", version: "0.17.1", file, sha256, mirrors }
 }
 
-const fn libclang_wheel(file: &'static str, sha256: &'static str) -> Pin {
+const fn libclang_wheel(file: &'static str, sha256: &'static str) -> Pin<'static> {
     let mirrors = &[Mirror::PythonIndex { project: "libclang" }];
     Pin { name: "libclang", version: "18.1.1", file, sha256, mirrors }
 }
 
 /// Platforms with their file. Zig's programs are static, so one file serves every Linux.
-type Platforms<const N: usize> = [(&'static str, Pin); N];
+type Platforms<const N: usize> = [(&'static str, Pin<'static>); N];
 
-const ZIG_LINUX_X86_64: Pin = zig_wheel(
+const ZIG_LINUX_X86_64: Pin<'static> = zig_wheel(
     "ziglang-0.17.1-py3-none-manylinux_2_12_x86_64.manylinux2010_x86_64.musllinux_1_1_x86_64.whl",
     "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54",
 );
 
-const ZIG_LINUX_AARCH64: Pin = zig_wheel(
+const ZIG_LINUX_AARCH64: Pin<'static> = zig_wheel(
     "ziglang-0.17.1-py3-none-manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64.whl",
     "b7c5f02fccd40f89b999ee16a1f5ddced56e6182370f8affe494bcf8a28cf07e",
 );
@@ -156,7 +156,7 @@ fn for_platform<const N: usize>(
     pins: &'static Platforms<N>,
     what: &'static str,
     platform: &str,
-) -> Result<&'static Pin> {
+) -> Result<&'static Pin<'static>> {
     let found = pins.iter().find(|(name, _)| *name == platform);
     found.map(|(_, pin)| pin).ok_or_else(|| Error::Platform { what, platform: platform.to_owned() })
 }

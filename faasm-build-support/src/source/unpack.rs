@@ -8,7 +8,7 @@ use zip::ZipArchive;
 
 use crate::error::{Error, Result};
 
-/// Unpacks a `.tar.xz`, `.tar.gz`, `.zip` or `.whl` into a directory, which is created if need be.
+/// Unpacks a `.tar.xz`, `.tar.gz`, `.tgz`, `.zip` or `.whl` into a directory, which is created if need be.
 /// Modification times of tar archives are kept, because makefiles go by them; so are executable bits.
 ///
 /// # Errors
@@ -20,13 +20,25 @@ pub fn unpack(archive: &Path, into: &Path) -> Result<()> {
     let name = archive.to_string_lossy();
     if name.ends_with(".tar.xz") {
         unpack_tar(archive, lzma_rust2::XzReader::new(file, true), into)
-    } else if name.ends_with(".tar.gz") {
+    } else if name.ends_with(".tar.gz") || name.ends_with(".tgz") {
         unpack_tar(archive, flate2::bufread::MultiGzDecoder::new(file), into)
     } else if name.ends_with(".whl") || name.ends_with(".zip") {
         unpack_zip(archive, file, into)
     } else {
-        Err(refuse(archive, "only .tar.xz, .tar.gz, .zip and .whl can be unpacked"))
+        Err(refuse(archive, "only .tar.xz, .tar.gz, .tgz, .zip and .whl can be unpacked"))
     }
+}
+
+/// The file `METADATA` of a wheel.
+pub(crate) fn read_wheel_metadata(wheel: &Path) -> Result<String> {
+    let file = BufReader::new(File::open(wheel).map_err(Error::io("open", wheel))?);
+    let zip = ZipArchive::new(file).map_err(|error| refuse(wheel, error))?;
+    let is_metadata = |name: &str| {
+        name.split_once('/').is_some_and(|(top, file)| top.ends_with(".dist-info") && file == "METADATA")
+    };
+    let member = zip.file_names().filter_map(Result::ok).find(|name| is_metadata(name));
+    let member = member.ok_or_else(|| refuse(wheel, "it has no METADATA"))?.into_owned();
+    read_zip_member(wheel, &member)
 }
 
 /// The text of one member of a zip archive.

@@ -13,7 +13,7 @@ fn content() -> Vec<u8> {
 struct Fixture {
     _directory: tempfile::TempDir,
     cx: Context,
-    pin: Pin,
+    pin: Pin<'static>,
     events: Arc<Mutex<Vec<Event>>>,
 }
 
@@ -43,7 +43,7 @@ impl Fixture {
     }
 
     fn fetch_urls(&mut self, urls: &[String]) -> Result<PathBuf> {
-        let mirrors: Vec<Mirror> = urls.iter().map(|it| Mirror::Url(it.clone().leak())).collect();
+        let mirrors: Vec<Mirror<'static>> = urls.iter().map(|it| Mirror::Url(it.clone().leak())).collect();
         self.pin.mirrors = mirrors.leak();
         let client = http::builder(Duration::from_millis(500)).no_proxy().build().unwrap();
         fetch_with(&self.cx, &self.pin, &[Duration::ZERO; 2], |mirror| {

@@ -1,0 +1,270 @@
+//! Writing a first recipe for a package of the index.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+
+use faasm_recipe::{Environment, Recipe, Requirement};
+use pep440_rs::{Version, VersionSpecifiers};
+use serde::Deserialize;
+
+use super::file_name;
+use super::metadata::Metadata;
+use crate::cpython;
+use crate::error::{Error, Result};
+use crate::progress::Context;
+use crate::source::pin::{Mirror, Pin};
+use crate::source::{self, ProjectFile};
+
+/// A recipe as the index and the source suggest it.
+#[derive(Debug)]
+pub struct Draft {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// What builds the package, such as `setuptools`, `mesonpy` or `maturin`; `None` for a wheel.
+    pub backend: Option<String>,
+    /// Whether there is a wheel in pure Python, so that no recipe is needed.
+    pub is_pure: bool,
+}
+
+/// Writes a recipe for a package: of this version, or of the newest release that our Python can run. The source archive is
+/// taken where there is one, and a wheel in pure Python otherwise.
+///
+/// # Errors
+///
+/// When the index does not have the package, that version, or a file of it that can be used.
+pub fn draft(cx: &Context, name: &str, version: Option<&Version>) -> Result<Draft> {
+    let refuse = |reason: String| Error::Package { package: name.to_owned(), reason };
+    let project =
+        faasm_recipe::normalized(name).ok_or_else(|| refuse("that is no package's name".to_owned()))?;
+    let files = source::project_files(cx, &project)?;
+    if files.is_empty() {
+        return Err(refuse("the package index does not have it".to_owned()));
+    }
+    let (version, file) = choose(&project, &files, version).map_err(refuse)?;
+    let sha256 = file.sha256().unwrap_or_default();
+    let mirrors = [Mirror::PythonIndex { project: &project }];
+    let archive =
+        source::fetch(cx, &Pin { name: &project, version: "", file: &file.name, sha256, mirrors: &mirrors })?;
+    let unpacked =
+        tempfile::tempdir_in(cx.cache.root()).map_err(Error::io("create a directory in", cx.cache.root()))?;
+    source::unpack(&archive, unpacked.path())?;
+
+    let is_wheel = file.name.ends_with(".whl");
+    let pure = files.iter().find(|it| file_name::pure_wheel(&it.name).as_ref() == Some(&version));
+    let metadata = metadata(cx, &project, &files, &version, unpacked.path())?;
+    let top = if is_wheel { unpacked.path().to_path_buf() } else { only_directory(unpacked.path())? };
+    let backend = if is_wheel { None } else { Some(backend(&top)?) };
+
+    let mut recipe = Recipe::default();
+    recipe.package.name.clone_from(&project);
+    recipe.package.version = version.to_string();
+    recipe.package.top_level = top_level(&top, &project)?;
+    recipe.source.pypi = Some(format!("{project}=={version}"));
+    recipe.source.sha256 = Some(sha256.to_owned());
+    let environment = Environment::sandbox(cpython::VERSION);
+    for text in metadata.requirements() {
+        let requirement: Requirement = text.parse()?;
+        if requirement.applies(&environment, &[]) {
+            recipe.requirements.run.push(Requirement { marker: None, ..requirement }.to_string());
+        }
+    }
+    if backend.as_deref().is_some_and(|it| ["maturin", "setuptools_rust"].contains(&it)) {
+        recipe.requirements.executable.push("rustup".to_owned());
+    }
+    recipe.about.home = metadata.home();
+    recipe.about.summary = metadata.first("summary").map(|it| it.lines().collect::<Vec<_>>().join(" "));
+    recipe.about.license = metadata.license();
+    Ok(Draft { recipe, backend, is_pure: pure.is_some() })
+}
+
+/// The version that is to be built, and its best file.
+fn choose<'a>(
+    project: &str,
+    files: &'a [ProjectFile],
+    wanted: Option<&Version>,
+) -> Result<(Version, &'a ProjectFile), String> {
+    let python = Version::from_str(cpython::VERSION).unwrap_or_else(|_| Version::new([3]));
+    let mut found: Option<(Version, bool, &ProjectFile)> = None;
+    let mut other = false;
+    for file in files.iter().filter(|it| it.sha256().is_some()) {
+        let source = file_name::source_archive(project, &file.name);
+        let (is_source, version) = (source.is_some(), source.or_else(|| file_name::pure_wheel(&file.name)));
+        let Some(version) = version else {
+            other |= file.name.ends_with(".whl");
+            continue;
+        };
+        let runs = file.requires_python.as_deref().and_then(|it| VersionSpecifiers::from_str(it).ok());
+        let fits = match wanted {
+            Some(wanted) => *wanted == version,
+            None => {
+                !version.any_prerelease() && !file.is_yanked() && runs.is_none_or(|it| it.contains(&python))
+            }
+        };
+        let better =
+            found.as_ref().is_none_or(|(best, had_source, _)| (&version, is_source) > (best, *had_source));
+        if fits && better {
+            found = Some((version, is_source, file));
+        }
+    }
+    found.map(|(version, _, file)| (version, file)).ok_or_else(|| match wanted {
+        Some(version) => {
+            format!("the package index has no source and no pure Python wheel of version {version}")
+        }
+        None if other => {
+            "the package index has only wheels for other platforms, and no source for our Python".to_owned()
+        }
+        None => format!("the package index has nothing of it for Python {}", cpython::SHORT_VERSION),
+    })
+}
+
+/// The metadata of a wheel of the version, since a source archive need not have all of it; else that of the source.
+fn metadata(
+    cx: &Context,
+    project: &str,
+    files: &[ProjectFile],
+    version: &Version,
+    unpacked: &Path,
+) -> Result<Metadata> {
+    let of_version = |file: &&ProjectFile| {
+        file.name.ends_with(".whl") && file.name.split('-').nth(1).is_some_and(|it| it == version.to_string())
+    };
+    // Any platform's says the same, apart from what markers say. The metadata alone is worth a request, another wheel is not.
+    let beside = files.iter().filter(of_version).find(|it| it.has_metadata());
+    let pure = || files.iter().find(|it| file_name::pure_wheel(&it.name).as_ref() == Some(version));
+    if let Some(wheel) = beside.or_else(pure) {
+        return Ok(Metadata::parse(&source::wheel_metadata(cx, project, wheel)?));
+    }
+    let path = only_directory(unpacked)?.join("PKG-INFO");
+    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    Ok(Metadata::parse(&text))
+}
+
+/// The module that builds a source, without what is below it: `hatchling` for `hatchling.build`.
+fn backend(source: &Path) -> Result<String> {
+    #[derive(Deserialize)]
+    struct PyProject {
+        #[serde(rename = "build-system")]
+        build_system: Option<BuildSystem>,
+    }
+    #[derive(Deserialize)]
+    struct BuildSystem {
+        #[serde(default)]
+        requires: Vec<String>,
+        #[serde(rename = "build-backend")]
+        build_backend: Option<String>,
+    }
+    let path = source.join("pyproject.toml");
+    let default = || "setuptools".to_owned();
+    let Ok(text) = fs::read_to_string(&path) else { return Ok(default()) };
+    let project: PyProject = toml::from_str(&text)
+        .map_err(|error| Error::Manifest { path: path.clone(), reason: error.message().to_owned() })?;
+    let Some(system) = project.build_system else { return Ok(default()) };
+    let names: Vec<String> =
+        system.requires.iter().filter_map(|it| Some(it.parse::<Requirement>().ok()?.name)).collect();
+    if names.iter().any(|it| it == "setuptools-rust") {
+        return Ok("setuptools_rust".to_owned());
+    }
+    let module = system.build_backend.unwrap_or_else(default);
+    Ok(module.split(['.', ':']).next().unwrap_or_default().to_owned())
+}
+
+/// The modules at the top of `site-packages`: as the source says it, else the packages that lie in it, else the name.
+fn top_level(source: &Path, project: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for directory in [source.to_path_buf(), source.join("src"), source.join("python"), source.join("lib")] {
+        for path in entries(&directory)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.ends_with(".egg-info") || name.ends_with(".dist-info") {
+                if let Ok(text) = fs::read_to_string(path.join("top_level.txt")) {
+                    // Stubs for type checkers are listed as well, and are no modules.
+                    let is_module = |it: &&str| !it.is_empty() && !it.contains('-');
+                    let mut modules: Vec<String> =
+                        text.lines().filter(is_module).map(str::to_owned).collect();
+                    modules.sort();
+                    return Ok(modules);
+                }
+            } else if path.join("__init__.py").is_file()
+                && !["tests", "test", "docs", "examples"].contains(&&*name)
+            {
+                found.push(name);
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    if found.is_empty() {
+        found.push(project.replace('-', "_"));
+    }
+    Ok(found)
+}
+
+fn only_directory(directory: &Path) -> Result<PathBuf> {
+    let entries = entries(directory)?;
+    Ok(match entries.as_slice() {
+        [only] if only.is_dir() => only.clone(),
+        _ => directory.to_path_buf(),
+    })
+}
+
+/// What is in a directory, sorted; nothing, if there is no such directory.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
+    let read =
+        || fs::read_dir(directory)?.map(|it| it.map(|it| it.path())).collect::<std::io::Result<Vec<_>>>();
+    let mut paths = read().map_err(Error::io("read the directory", directory))?;
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backends_are_recognised() {
+        for (text, expected) in [
+            ("", "setuptools"),
+            ("[project]\nname = 'x'", "setuptools"),
+            ("[build-system]\nrequires = ['setuptools', 'Cython>=3']", "setuptools"),
+            ("[build-system]\nbuild-backend = 'setuptools.build_meta:__legacy__'", "setuptools"),
+            (
+                "[build-system]\nrequires = ['setuptools', 'setuptools_rust']\nbuild-backend = 'setuptools.build_meta'",
+                "setuptools_rust",
+            ),
+            ("[build-system]\nrequires = ['maturin>=1,<2']\nbuild-backend = 'maturin'", "maturin"),
+            ("[build-system]\nbuild-backend = 'mesonpy'", "mesonpy"),
+            ("[build-system]\nbuild-backend = 'hatchling.build'", "hatchling"),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            fs::write(directory.path().join("pyproject.toml"), text).unwrap();
+            assert_eq!(backend(directory.path()).unwrap(), expected, "{text}");
+        }
+        assert_eq!(backend(tempfile::tempdir().unwrap().path()).unwrap(), "setuptools");
+    }
+
+    #[test]
+    fn top_level_modules_are_found() {
+        let make = |files: &[(&str, &str)]| {
+            let directory = tempfile::tempdir().unwrap();
+            for (name, text) in files {
+                let path = directory.path().join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            top_level(directory.path(), "a-b").unwrap()
+        };
+        assert_eq!(
+            make(&[("a.egg-info/top_level.txt", "yaml\n_yaml\nyaml-stubs\n"), ("other/__init__.py", "")]),
+            ["_yaml", "yaml"]
+        );
+        assert_eq!(make(&[("src/a.egg-info/top_level.txt", "x\n")]), ["x"]);
+        assert_eq!(
+            make(&[("src/y/__init__.py", ""), ("tests/__init__.py", ""), ("python/x/__init__.py", "")]),
+            ["x", "y"]
+        );
+        assert_eq!(make(&[("setup.py", "")]), ["a_b"]);
+    }
+}
