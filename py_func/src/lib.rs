@@ -28,6 +28,8 @@ mod interpreter;
 mod registry;
 mod runtime;
 mod sandbox;
+#[cfg(feature = "server")]
+pub mod server;
 mod sources;
 pub mod state;
 

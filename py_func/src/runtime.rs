@@ -63,6 +63,12 @@ impl Runtime {
         FunctionBuilder::new(self, user, name)
     }
 
+    /// What the image was made from.
+    #[cfg(feature = "server")]
+    pub(crate) fn manifest(&self) -> &faasm_image::Manifest {
+        self.inner.image.manifest()
+    }
+
     /// The interpreter itself, to be run as the command `python`.
     pub fn interpreter(&self) -> Interpreter<'_> {
         Interpreter::new(&self.inner)

@@ -1,0 +1,137 @@
+//! What handlers take out of requests, checked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::App;
+use super::access::Principal;
+use super::problem::Problem;
+use crate::function::is_valid_name;
+
+/// The user in a path, for whom the client may act.
+pub(super) struct UserPath(pub(super) String);
+
+/// User and function in a path. The client may act for the user.
+pub(super) struct FunctionPath {
+    pub(super) user: String,
+    pub(super) name: String,
+}
+
+/// User and key in a path. The client may act for the user; state itself checks keys.
+pub(super) struct KeyPath {
+    pub(super) user: String,
+    pub(super) key: String,
+}
+
+/// The number of a call in a path.
+pub(super) struct CallPath(pub(super) u64);
+
+/// The part of an address after the question mark.
+pub(super) struct Query<T>(pub(super) T);
+
+impl FromRequestParts<Arc<App>> for UserPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let user: String = path(parts, app).await?;
+        check_user(parts, &user)?;
+        Ok(Self(user))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for FunctionPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let (user, name): (String, String) = path(parts, app).await?;
+        check_user(parts, &user)?;
+        check_name(&name)?;
+        Ok(Self { user, name })
+    }
+}
+
+impl FromRequestParts<Arc<App>> for KeyPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let (user, key): (String, String) = path(parts, app).await?;
+        check_user(parts, &user)?;
+        Ok(Self { user, key })
+    }
+}
+
+impl FromRequestParts<Arc<App>> for CallPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let text: String = path(parts, app).await?;
+        let id = text
+            .parse()
+            .map_err(|_| Problem::bad_request("call", format!("{text:?} is no number of a call")));
+        Ok(Self(id?))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Principal {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
+        principal(parts).cloned()
+    }
+}
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
+        query.map(|it| Self(it.0)).map_err(|error| {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            Problem::bad_request("query", source.unwrap_or_else(|| error.to_string()))
+        })
+    }
+}
+
+/// Fails for names that nothing can have.
+pub(super) fn check_name(name: &str) -> Result<(), Problem> {
+    if is_valid_name(name) { Ok(()) } else { Err(crate::Error::Name { name: name.to_owned() }.into()) }
+}
+
+fn check_user(parts: &Parts, user: &str) -> Result<(), Problem> {
+    check_name(user)?;
+    principal(parts)?.check(user)
+}
+
+/// The guard has put it there, for every route that asks for it.
+fn principal(parts: &Parts) -> Result<&Principal, Problem> {
+    parts.extensions.get().ok_or_else(|| Problem::internal("the request was not checked"))
+}
+
+async fn path<T: DeserializeOwned + Send>(parts: &mut Parts, app: &Arc<App>) -> Result<T, Problem> {
+    let path: Result<Path<T>, PathRejection> = Path::from_request_parts(parts, app).await;
+    path.map(|it| it.0).map_err(|error| Problem::bad_request("path", error.body_text()))
+}
+
+/// A word that may be left out: `?async`, `?async=true`.
+pub(super) fn flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "" | "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        other => Err(serde::de::Error::custom(format!("{other:?} is neither true nor false"))),
+    }
+}
+
+/// A number of seconds.
+pub(super) fn seconds<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    let duration = Duration::try_from_secs_f64(seconds);
+    duration.map(Some).map_err(|error| serde::de::Error::custom(format!("{seconds} seconds: {error}")))
+}
