@@ -1,5 +1,6 @@
 //! What handlers take out of requests, checked.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
 
 use super::App;
 use super::access::Principal;
@@ -90,11 +92,9 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
-        let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
-        query.map(|it| Self(it.0)).map_err(|error| {
-            let source = std::error::Error::source(&error).map(ToString::to_string);
-            Problem::bad_request("query", source.unwrap_or_else(|| error.to_string()))
-        })
+        let pairs = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let query = T::deserialize(MapDeserializer::<_, serde::de::value::Error>::new(pairs));
+        query.map(Self).map_err(|error| Problem::bad_request("query", error.to_string()))
     }
 }
 
@@ -131,7 +131,17 @@ pub(super) fn flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
 pub(super) fn seconds<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {
-    let seconds = f64::deserialize(deserializer)?;
+    let seconds = number::<f64, D>(deserializer)?.unwrap_or_default();
     let duration = Duration::try_from_secs_f64(seconds);
     duration.map(Some).map_err(|error| serde::de::Error::custom(format!("{seconds} seconds: {error}")))
+}
+
+/// A number.
+pub(super) fn number<'de, T: FromStr, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map(Some)
+        .map_err(|_| serde::de::Error::custom(format!("{text:?} is no number of that kind")))
 }

@@ -25,6 +25,7 @@ mod calls;
 mod error;
 mod extract;
 mod functions;
+mod json;
 mod listen;
 mod observe;
 mod problem;

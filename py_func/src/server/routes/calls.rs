@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
@@ -17,6 +16,7 @@ use crate::server::access::Principal;
 use crate::server::body;
 use crate::server::calls::{Asynchronous, CallState, Details, Kept, Summary};
 use crate::server::extract::{self, CallPath, Query};
+use crate::server::json::Json;
 use crate::server::problem::{Problem, ProblemDocument};
 use crate::server::wire::CallResult;
 
@@ -33,17 +33,13 @@ pub(super) struct Which {
     /// Those of functions of this name alone.
     function: Option<String>,
     /// Those after this one alone.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "extract::number")]
     #[param(value_type = Option<u64>)]
-    after: u64,
+    after: Option<u64>,
     /// How many, 1000 at most.
-    #[serde(default = "default_limit")]
+    #[serde(default, deserialize_with = "extract::number")]
     #[param(value_type = Option<u64>, default = 100, maximum = 1000)]
-    limit: usize,
-}
-
-fn default_limit() -> usize {
-    100
+    limit: Option<usize>,
 }
 
 /// How long to wait.
@@ -77,7 +73,7 @@ pub(super) async fn list(
     let wanted = |it: &Summary| {
         principal.may_see(&it.user) && is(&which.user, &it.user) && is(&which.function, &it.function)
     };
-    Json(app.calls.list(which.after, which.limit.min(1000), wanted))
+    Json(app.calls.list(which.after.unwrap_or(0), which.limit.unwrap_or(100).min(1000), wanted))
 }
 
 /// Get what is known of a call.

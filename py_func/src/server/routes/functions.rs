@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LAST_MODIFIED};
@@ -17,6 +16,7 @@ use crate::server::App;
 use crate::server::access::Principal;
 use crate::server::body;
 use crate::server::extract::{FunctionPath, Query};
+use crate::server::json::Json;
 use crate::server::problem::{Problem, ProblemDocument};
 
 /// A function of the store.

@@ -20,6 +20,7 @@ use crate::server::App;
 use crate::server::body::{self, Received};
 use crate::server::calls::{CallState, Details, Summary};
 use crate::server::extract::{self, FunctionPath, Query};
+use crate::server::json::Json;
 use crate::server::observe::Trace;
 use crate::server::problem::{Problem, ProblemDocument};
 use crate::server::wire::{CallResult, RESULT_JSON};
@@ -108,7 +109,7 @@ fn started(summary: &Summary) -> Response {
     let location = format!("/calls/{}", summary.id);
     // A number is a valid header.
     let location = HeaderValue::from_str(&location).unwrap_or(HeaderValue::from_static("/calls"));
-    (StatusCode::ACCEPTED, [(LOCATION, location)], axum::Json(summary)).into_response()
+    (StatusCode::ACCEPTED, [(LOCATION, location)], Json(summary)).into_response()
 }
 
 /// A call that is about to be made.

@@ -11,10 +11,10 @@ mod state;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
-use axum::{Json, Router};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -24,6 +24,7 @@ pub use functions::FunctionDocument;
 pub use service::RuntimeDocument;
 pub use state::Keys;
 
+use super::json::Json;
 use super::problem::Problem;
 use super::{App, access, observe};
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::UNIX_EPOCH;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -13,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::server::App;
 use crate::server::access::Principal;
+use crate::server::json::Json;
 use crate::server::problem::{Problem, ProblemDocument};
 
 /// Say that the server lives.

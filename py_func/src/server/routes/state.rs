@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract;
 use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
@@ -16,6 +15,7 @@ use utoipa::ToSchema;
 use crate::server::App;
 use crate::server::body;
 use crate::server::extract::{KeyPath, UserPath};
+use crate::server::json::Json;
 use crate::server::problem::{Problem, ProblemDocument};
 use crate::server::range::{self, Part};
 use crate::state::{self, State};
