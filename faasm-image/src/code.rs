@@ -78,7 +78,7 @@ struct Linked<T: 'static> {
     globals: Vec<(String, ModuleExport)>,
     /// The bits of `globals` in a fresh instance, once there was one.
     initial_globals: OnceLock<Vec<u64>>,
-    idle: idle::Idle<guest::Sandbox<T>>,
+    idle: idle::Idle<Box<guest::Sandbox<T>>>,
 }
 
 impl<T: 'static> Program<T> {

@@ -114,6 +114,14 @@ pub enum Error {
         /// The size.
         size: u64,
     },
+    /// A file is not the memory image that was looked for.
+    #[error("open the memory image {}: {reason}", path.display())]
+    Difference {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
     /// The operating system refused memory for an image.
     #[error("hold a memory image in memory")]
     Memory(#[source] io::Error),

@@ -14,13 +14,20 @@ use crate::{Error, Result};
 /// Creates or replaces `path` with what `fill` writes. Nobody ever sees half a file, and an open or mapped older file
 /// keeps its content, since the name moves to the new file in one step.
 pub(crate) fn write_atomically(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+    write_unsynced(path, |file| {
+        fill(file)?;
+        file.sync_all()
+    })
+}
+
+/// As [`write_atomically`], but when the machine stops soon after, the file may be cut short. For files that show it.
+pub(crate) fn write_unsynced(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let write = || {
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // A temporary file is private by default; an image is as readable as any other build product.
         let permissions = Permissions::from_mode(0o666);
         let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(dir)?;
         fill(file.as_file_mut())?;
-        file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())
     };

@@ -1,16 +1,16 @@
 //! Memory images: the content of a guest's linear memory, ready to be mapped copy-on-write.
-//!
-//! As a file, an image is the flat content of the memory and nothing else; the length of the file is the size of the
-//! memory. Pages of zeros are holes, so that they take no room on disk.
 
 mod creator;
+mod difference;
 mod dirty;
+mod flat;
 mod holes;
 mod mapping;
 
 use std::{
     fs::File,
     io,
+    ops::Range,
     os::unix::fs::FileExt as _,
     path::Path,
     sync::{
@@ -20,45 +20,65 @@ use std::{
 };
 
 pub(crate) use creator::{Creator, with_memory};
+pub(crate) use difference::Difference;
 pub(crate) use dirty::Copies;
+use flat::Flat;
 use holes::Holes;
 pub(crate) use mapping::Mapping;
 
-use crate::{Error, Result, engine::RESERVATION, file};
+use crate::{Error, Result, file};
 
 /// The size of a WebAssembly page, the unit of memory sizes, in bytes.
 pub(crate) const PAGE: usize = 64 << 10;
 
 /// The content of a guest's memory at rest, from which any number of sandboxes start at once. Clones share it.
 ///
-/// Sandboxes map it copy-on-write, so that they share the pages they don't write to.
+/// Sandboxes map it copy-on-write, so that they share the pages they don't write to. The image of a guest that was started from another
+/// image is kept as what differs from that, so it takes little memory.
 #[derive(Clone)]
 pub struct MemoryImage(Arc<Inner>);
 
 struct Inner {
+    base: Arc<Flat>,
+    difference: Arc<Difference>,
+    is_small_difference: bool,
+    /// From the first time on that somebody wants them.
+    own_pages: OnceLock<Option<OwnPages>>,
+}
+
+/// The pages of an image that differ from its base, to be mapped.
+struct OwnPages {
     file: File,
-    size: usize,
-    holes: Holes,
-    /// The file, mapped, from the first time on that somebody wants it.
-    content: OnceLock<Option<mapping::Content>>,
+    /// Where they belong, in the order in which they are in the file.
+    runs: Vec<Range<usize>>,
 }
 
 impl std::fmt::Debug for MemoryImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MemoryImage").field("size", &self.0.size).finish_non_exhaustive()
+        f.debug_struct("MemoryImage").field("size", &self.size()).finish_non_exhaustive()
     }
 }
 
 /// Tells one image from another, also after it is gone.
-pub(crate) struct ImageId(Weak<Inner>);
+pub(crate) struct ImageId(Weak<Inner>, Weak<Flat>);
 
 impl ImageId {
     pub(crate) fn is(&self, image: &MemoryImage) -> bool {
         std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&image.0))
     }
 
+    /// Whether the two have the same base.
+    pub(crate) fn is_related(&self, image: &MemoryImage) -> bool {
+        std::ptr::eq(self.1.as_ptr(), Arc::as_ptr(&image.0.base))
+    }
+
     pub(crate) fn is_gone(&self) -> bool {
         self.0.strong_count() == 0
+    }
+
+    /// Whether also nothing that is related to it is left.
+    pub(crate) fn base_is_gone(&self) -> bool {
+        self.1.strong_count() == 0
     }
 }
 
@@ -76,130 +96,138 @@ impl Drop for Inner {
 }
 
 impl MemoryImage {
-    /// Opens an image file. Its pages are read when a guest first touches them and stay shared with every other
-    /// process which uses the same file.
+    /// Opens an image file: the flat content of the memory and nothing else. Its pages are read when a guest first touches them and stay
+    /// shared with every other process which uses the same file.
     ///
     /// The file must not be changed or cut short in place as long as the image is used: the content of guests would
     /// change, and touching a page that is gone ends the process. To replace an image file, rename another over it.
     pub fn from_file(path: &Path) -> Result<MemoryImage> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
-        let size = file.metadata().map_err(Error::io("read", path))?.len();
-        let holes = Holes::of(&file, check_size(size)?).map_err(Error::io("read", path))?;
-        MemoryImage::new(file, size, holes)
+        Ok(MemoryImage::flat(Flat::from_file(path)?))
     }
 
     /// An image of these bytes, held in memory.
     pub fn from_bytes(bytes: &[u8]) -> Result<MemoryImage> {
-        check_size(bytes.len() as u64)?;
-        let hold = || {
-            let file = anonymous_file()?;
-            copy_sparse(bytes.len(), &file, |at, block| {
-                block.copy_from_slice(&bytes[at..at + block.len()]);
-                Ok(())
-            })?;
-            seal(&file)?;
-            Ok(file)
-        };
-        let file = hold().map_err(Error::Memory)?;
-        let holes = Holes::of(&file, bytes.len()).map_err(Error::Memory)?;
-        MemoryImage::new(file, bytes.len() as u64, holes)
+        Ok(MemoryImage::flat(Flat::from_bytes(bytes)?))
     }
 
     /// Writes the image to a file, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<()> {
         file::write_atomically(path, |to| {
-            copy_sparse(self.size(), to, |at, block| self.0.file.read_exact_at(block, at as u64))
+            flat::copy_sparse(self.size(), to, |at, block| self.copy(at, block).ok_or_else(unmappable))
         })
+    }
+
+    /// Writes what differs from the image that its guest was started from to a file, whole or not at all, to be
+    /// [read again](MemoryImage::from_difference) by the same `key`.
+    pub fn save_difference(&self, path: &Path, key: &[u8; 32]) -> Result<()> {
+        self.0.difference.save(path, key)
+    }
+
+    /// Reads an image that differs from this one. Fails if the file was written with another key, or is damaged. The key has to name
+    /// whatever the image was made of, this one included.
+    pub fn from_difference(&self, path: &Path, key: &[u8; 32]) -> Result<MemoryImage> {
+        Ok(MemoryImage::new(Arc::clone(&self.0.base), Difference::open(path, key)?))
     }
 
     /// The size of a memory with this content, in bytes.
     pub fn size(&self) -> usize {
-        self.0.size
+        self.0.difference.size()
+    }
+
+    /// The image of a memory that was this one and has been written to since.
+    pub(crate) fn after(&self, memory: &[u8]) -> Result<MemoryImage> {
+        let mut ranges: Vec<_> = self.0.difference.pages(page_size(), 0).collect();
+        let all = 0..memory.len();
+        ranges.extend(dirty::private_pages(memory).unwrap_or_else(|| Vec::from([all])));
+        ranges.sort_by_key(|range| range.start);
+        ranges.dedup_by(|next, range| {
+            let joins = next.start <= range.end;
+            if joins {
+                range.end = range.end.max(next.end);
+            }
+            joins
+        });
+        let difference = Difference::between(&self.0.base, memory, &ranges);
+        let difference = difference.ok_or_else(|| Error::Memory(unmappable()))?;
+        Ok(MemoryImage::new(Arc::clone(&self.0.base), difference))
     }
 
     pub(crate) fn id(&self) -> ImageId {
-        ImageId(Arc::downgrade(&self.0))
+        ImageId(Arc::downgrade(&self.0), Arc::downgrade(&self.0.base))
     }
 
-    fn file(&self) -> &File {
-        &self.0.file
+    pub(crate) fn difference(&self) -> &Arc<Difference> {
+        &self.0.difference
     }
 
-    /// The content, or `None` if it cannot be mapped. Not to be read in holes, because that may take memory.
-    fn content(&self) -> Option<&[u8]> {
-        let content = self.0.content.get_or_init(|| mapping::Content::new(&self.0.file, self.0.size).ok());
-        content.as_ref().map(mapping::Content::bytes)
+    /// Whether its pages were mapped for a sandbox before.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.0.own_pages.get().is_some()
     }
 
-    fn holes(&self) -> &Holes {
-        &self.0.holes
+    /// Whether sandboxes with it can become such with another image of the same base, and the other way round, by writing what differs.
+    pub(crate) fn is_small_difference(&self) -> bool {
+        self.0.is_small_difference
     }
 
-    fn new(file: File, size: u64, holes: Holes) -> Result<MemoryImage> {
-        let size = check_size(size)?;
-        Ok(MemoryImage(Arc::new(Inner { file, size, holes, content: OnceLock::new() })))
+    /// About how many mappings a sandbox takes for which its pages are mapped.
+    pub(crate) fn mappings(&self) -> usize {
+        let runs = self.0.own_pages.get().and_then(Option::as_ref).map_or(0, |own| own.runs.len());
+        8 + 2 * runs
     }
-}
 
-fn check_size(size: u64) -> Result<usize> {
-    match usize::try_from(size) {
-        Ok(bytes) if bytes > 0 && bytes <= RESERVATION && bytes.is_multiple_of(PAGE) => Ok(bytes),
-        _ => Err(Error::MemorySize { size }),
+    /// Copies the content from `at` on, in whole pages. `None` if the base cannot be mapped.
+    fn copy(&self, at: usize, target: &mut [u8]) -> Option<()> {
+        self.0.base.copy(at, target)?;
+        self.0.difference.write(at, target);
+        Some(())
     }
-}
 
-/// Fills `to` with `size` bytes that `read` delivers in pieces, leaving holes for zeros.
-fn copy_sparse(
-    size: usize,
-    to: &File,
-    mut read: impl FnMut(usize, &mut [u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    // The size of memory pages on most machines; larger blocks would hide most of the zeros.
-    const BLOCK: usize = 4096;
-    const ZEROS: [u8; BLOCK] = [0; BLOCK];
-    let mut piece = vec![0; (16 * PAGE).min(size)];
-    to.set_len(size as u64)?;
-    for start in (0..size).step_by(piece.len()) {
-        let piece = &mut piece[..(size - start).min(16 * PAGE)];
-        read(start, piece)?;
-        let mut at = start;
-        // One write for each run of blocks that are not zero.
-        let is_zero = |block: &[u8]| *block == ZEROS;
-        let blocks: Vec<_> = piece.chunks_exact(BLOCK).map(is_zero).collect();
-        for run in blocks.chunk_by(|left, right| left == right) {
-            let len = run.len() * BLOCK;
-            if !run[0] {
-                to.write_all_at(&piece[at - start..at - start + len], at as u64)?;
+    fn base(&self) -> &Flat {
+        &self.0.base
+    }
+
+    /// The pages that differ from the base, with some that do not, because each run of pages makes for two mappings.
+    fn own_pages(&self) -> Option<&OwnPages> {
+        const GAP: usize = 16 << 10;
+        let make = || {
+            let runs: Vec<_> = self.0.difference.pages(page_size(), GAP).collect();
+            let file = flat::anonymous_file()?;
+            let mut at = 0;
+            for run in &runs {
+                let mut content = vec![0; run.len()];
+                self.copy(run.start, &mut content).ok_or_else(unmappable)?;
+                file.write_all_at(&content, at)?;
+                at += run.len() as u64;
             }
-            at += len;
-        }
+            flat::seal(&file)?;
+            Ok::<_, io::Error>(OwnPages { file, runs })
+        };
+        self.0.own_pages.get_or_init(|| make().ok()).as_ref()
     }
-    Ok(())
+
+    fn flat(base: Flat) -> MemoryImage {
+        let difference = Difference::none(base.size());
+        MemoryImage::new(Arc::new(base), difference)
+    }
+
+    fn new(base: Arc<Flat>, difference: Difference) -> MemoryImage {
+        // More takes longer to write than to map.
+        const MOST: usize = 1 << 20;
+        let pages = difference.pages(page_size(), 0).map(|pages| pages.len()).sum::<usize>();
+        let is_small_difference = difference.size() == base.size() && pages <= MOST;
+        let (difference, own_pages) = (Arc::new(difference), OnceLock::new());
+        MemoryImage(Arc::new(Inner { base, difference, is_small_difference, own_pages }))
+    }
 }
 
-#[cfg(target_os = "linux")]
-fn anonymous_file() -> io::Result<File> {
-    use rustix::fs::{MemfdFlags, memfd_create};
-    Ok(File::from(memfd_create("faasm-image", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?))
+/// The size of the system's pages, in bytes.
+fn page_size() -> usize {
+    rustix::param::page_size()
 }
 
-#[cfg(not(target_os = "linux"))]
-fn anonymous_file() -> io::Result<File> {
-    tempfile::tempfile()
-}
-
-/// Has the kernel refuse every later change of the file, so that no mistake in this process can change what all
-/// guests start from. Private mappings may still be written to.
-#[cfg(target_os = "linux")]
-fn seal(file: &File) -> io::Result<()> {
-    use rustix::fs::{SealFlags, fcntl_add_seals};
-    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
-    Ok(fcntl_add_seals(file, seals)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn seal(_file: &File) -> io::Result<()> {
-    Ok(())
+fn unmappable() -> io::Error {
+    io::Error::other("the image cannot be mapped")
 }
 
 #[cfg(test)]
@@ -232,10 +260,26 @@ mod tests {
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
-    fn images_in_memory_cannot_be_changed() {
-        let image = MemoryImage::from_bytes(&[0; PAGE]).unwrap();
-        image.0.file.write_all_at(&[1], 0).unwrap_err();
-        image.0.file.set_len(0).unwrap_err();
+    fn images_of_images_are_what_they_would_be_as_a_whole() {
+        let mut bytes = vec![0; 40 * PAGE];
+        bytes[..2 * PAGE].fill(7);
+        let first = MemoryImage::from_bytes(&bytes).unwrap();
+        bytes[100] = 8;
+        let second = first.after(&bytes).unwrap();
+        bytes[100] = 7;
+        bytes[5 * PAGE] = 9;
+        bytes.resize(41 * PAGE, 0);
+        let third = second.after(&bytes).unwrap();
+        assert_eq!((second.size(), third.size()), (40 * PAGE, 41 * PAGE));
+        assert!(third.difference().pages(4096, 0).eq(std::iter::once(5 * PAGE..5 * PAGE + 4096)));
+
+        let dir = tempfile::tempdir().unwrap();
+        let (flat, difference) = (dir.path().join("flat"), dir.path().join("difference"));
+        third.save(&flat).unwrap();
+        assert!(fs::read(&flat).unwrap() == bytes);
+        third.save_difference(&difference, &[1; 32]).unwrap();
+        let again = first.from_difference(&difference, &[1; 32]).unwrap();
+        again.save(&flat).unwrap();
+        assert!(fs::read(&flat).unwrap() == bytes);
     }
 }

@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 
 #include "faasm.h"
+#include "heap.h"
 
 static PyObject *module_input(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
@@ -290,55 +291,11 @@ static PyObject *module_reseed_sqlite(PyObject *module, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-/* Objects of an image live as long as any call that starts from it. Once they are immortal, calls do not count references to them, and
- * so neither write to their pages nor need copies of those. */
-
-static int make_immortal(PyObject *object, void *unused) {
-    (void)unused;
-    if (_Py_IsImmortal(object)) return 0;
-    Py_SET_REFCNT(object, _Py_IMMORTAL_REFCNT);
-    if (PyCode_Check(object)) {
-        /* The collector does not know code objects, so nobody else comes to what they refer to. */
-        PyCodeObject *code = (PyCodeObject *)object;
-        make_immortal(code->co_consts, NULL);
-        make_immortal(code->co_names, NULL);
-        make_immortal(code->co_name, NULL);
-        make_immortal(code->co_qualname, NULL);
-        make_immortal(code->co_filename, NULL);
-    } else if (PyTuple_CheckExact(object)) {
-        /* Nor tuples of simple things. */
-        for (Py_ssize_t index = 0; index < PyTuple_GET_SIZE(object); index++) make_immortal(PyTuple_GET_ITEM(object, index), NULL);
-    }
-    return 0;
-}
-
-static int visit_object(PyObject *object, void *everything) {
-    /* Instances of a function's own classes may have finalizers, which are to run when they are dropped. */
-    int is_code = PyFunction_Check(object) || PyType_Check(object) || PyModule_Check(object) || PyCFunction_Check(object);
-    if (!*(int *)everything && !is_code) return 1;
-    traverseproc traverse = Py_TYPE(object)->tp_traverse;
-    make_immortal(object, NULL);
-    if (PyFunction_Check(object)) make_immortal(PyFunction_GET_CODE(object), NULL);
-    if (*(int *)everything && traverse) traverse(object, make_immortal, NULL);
-    return 1;
-}
-
-/* Room for the heap, so that most calls need not have the memory grow, after which it cannot be reset in place. It is never touched
- * before it is used, so it takes no memory. */
-enum { HEAP_ROOM = 8 << 20 };
-
-static PyObject *module_make_room(PyObject *module, PyObject *unused) {
-    (void)module, (void)unused;
-    /* A compiler may leave out what malloc() and free() do together, but not these. */
-    PyMem_RawFree(PyMem_RawMalloc(HEAP_ROOM));
-    Py_RETURN_NONE;
-}
-
-static PyObject *module_immortalise(PyObject *module, PyObject *argument) {
+static PyObject *module_settle(PyObject *module, PyObject *argument) {
     (void)module;
     int everything = PyObject_IsTrue(argument);
     if (everything < 0) return NULL;
-    PyUnstable_GC_VisitObjects(visit_object, &everything);
+    faasm_settle(everything);
     Py_RETURN_NONE;
 }
 
@@ -346,8 +303,7 @@ static PyMethodDef methods[] = {
     {"input", module_input, METH_NOARGS, "The input of the call, as bytes."},
     {"output", module_output, METH_O, "Makes a bytes-like object the output of the call."},
     {"fail", module_fail, METH_VARARGS, "Reports how the load or the call failed: (kind, text)."},
-    {"make_room", module_make_room, METH_NOARGS, "Has the heap grow ahead of its use."},
-    {"immortalise", module_immortalise, METH_O, "Has no object that lives now die: all of them, or only code, types and modules."},
+    {"settle", module_settle, METH_O, "Makes the heap fit to be an image: of the interpreter, or only of a function."},
     {"reseed_sqlite", module_reseed_sqlite, METH_NOARGS, "Has SQLite draw a new seed when it needs random numbers."},
     {"get_output", module_get_output, METH_NOARGS, "What was given to output() last, as bytes."},
     {"info", module_info, METH_O, "About this call: one of INFO_*, as text."},

@@ -8,7 +8,7 @@ macro_rules! files {
 
 /// Names and contents of C files and headers.
 pub const GUEST_SOURCES: &[(&str, &str)] =
-    files!("guest": "_faasm.c", "faasm.h", "py_func.c", "wasi.c", "wasi.h");
+    files!("guest": "_faasm.c", "faasm.h", "heap.c", "heap.h", "py_func.c", "wasi.c", "wasi.h");
 
 /// Paths below `site-packages`, and contents.
 pub const PYTHON_SOURCES: &[(&str, &str)] = files!(

@@ -2,18 +2,18 @@
 
 use std::{
     any::type_name,
-    fmt,
+    fmt, io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use wasmtime::{Extern, Instance, Memory, Store, Val, WasmParams, WasmResults};
 
-use super::{Fault, Linked, Program};
+use super::{Fault, Linked, Program, idle::Kept};
 use crate::{
     Error, MemoryImage, Result, deadline,
     deadline::Interrupt,
-    memory::{Copies, Mapping, with_memory},
+    memory::{Copies, Difference, Mapping, with_memory},
 };
 
 /// What a sandbox may use.
@@ -38,15 +38,15 @@ impl<T: Send + 'static> Program<T> {
         if image.size() > limits.memory {
             return Err(Error::MemoryLimit { image: image.size(), limit: limits.memory });
         }
-        let sandbox = match self.0.idle.take(image) {
+        let mut sandbox = match self.0.idle.take(image).and_then(|kept| kept.adopt(image)) {
             Some(mut sandbox) => {
                 sandbox.mapping.begin(limits.memory);
-                sandbox.copies.begin();
                 *sandbox.store.data_mut() = data;
                 sandbox
             }
             None => self.0.make(image, limits.memory, data)?,
         };
+        sandbox.copies.begin();
         let armed = deadline.map(|deadline| deadline::watch(&sandbox.mapping, deadline, limits.interrupt));
         Ok(Guest {
             armed: armed.transpose().map_err(Error::Deadline)?,
@@ -75,7 +75,14 @@ impl<T: 'static> Linked<T> {
             .and_then(Extern::into_memory)
             .ok_or_else(|| Error::Unsuitable("its export `memory` is not a memory".to_owned()))?;
         self.initial_globals.get_or_init(|| self.globals(&mut store, instance));
-        Ok(Box::new(Sandbox { store, instance, memory, mapping, copies: Copies::default() }))
+        let (copies, own) = (Copies::default(), Own::Written(Arc::new(Difference::none(image.size()))));
+        let sandbox = Box::new(Sandbox { store, instance, memory, mapping, copies, own });
+        let sandbox = if image.is_mapped() || !image.is_small_difference() {
+            sandbox.map(image)
+        } else {
+            sandbox.write(image)
+        };
+        sandbox.ok_or_else(|| Error::Memory(io::Error::other("the image cannot be mapped")))
     }
 
     /// The first of the globals that code can write whose bits are not those of a fresh instance: its name, and both values.
@@ -109,6 +116,46 @@ pub(super) struct Sandbox<T: 'static> {
     memory: Memory,
     mapping: Arc<Mapping>,
     copies: Copies,
+    own: Own,
+}
+
+/// How a memory came to have what its image differs in from its base.
+enum Own {
+    /// It was written, so that it can be written over for another image.
+    Written(Arc<Difference>),
+    /// Its pages are mapped, so that guests share those that they do not write to.
+    Mapped,
+}
+
+impl<T: 'static> Kept<Box<Sandbox<T>>> {
+    /// A sandbox with the content of the image. `None` if it cannot be had.
+    fn adopt(self, image: &MemoryImage) -> Option<Box<Sandbox<T>>> {
+        match self {
+            // It is wanted more than once: then sharing pages and resetting fewer of them is worth mapping them.
+            Kept::Same(sandbox) if matches!(&sandbox.own, Own::Written(what) if !what.is_empty()) => {
+                sandbox.map(image)
+            }
+            Kept::Same(sandbox) => Some(sandbox),
+            Kept::Related(sandbox) => sandbox.write(image),
+        }
+    }
+}
+
+impl<T: 'static> Sandbox<T> {
+    fn map(mut self: Box<Self>, image: &MemoryImage) -> Option<Box<Self>> {
+        self.copies.forget();
+        self.mapping.map_difference(self.memory.data_mut(&mut self.store), image)?;
+        self.own = Own::Mapped;
+        Some(self)
+    }
+
+    fn write(mut self: Box<Self>, image: &MemoryImage) -> Option<Box<Self>> {
+        self.copies.forget();
+        let Own::Written(from) = &self.own else { return None };
+        self.mapping.write_difference(self.memory.data_mut(&mut self.store), from, image)?;
+        self.own = Own::Written(Arc::clone(image.difference()));
+        Some(self)
+    }
 }
 
 /// A sandbox: one running guest, isolated from all others. Dropping it drops everything it did.
@@ -228,12 +275,13 @@ impl<T: 'static> Guest<T> {
         if faulted || program.moved_global(&mut sandbox).is_some() {
             return (data, None);
         }
-        let Sandbox { store, memory, mapping, copies, .. } = &mut *sandbox;
-        let own = mapping.reset(memory.data_mut(store), &image, copies);
-        if let Some(own) = own {
-            program.idle.put(&image, sandbox, own);
+        let Sandbox { store, memory, mapping, copies, own, .. } = &mut *sandbox;
+        let is_mapped = matches!(own, Own::Mapped);
+        let bytes = mapping.reset(memory.data_mut(store), &image, is_mapped, copies);
+        if let Some(bytes) = bytes {
+            program.idle.put(&image, sandbox, bytes, !is_mapped);
         }
-        (data, own)
+        (data, bytes)
     }
 
     /// The size of the guest's memory, in bytes. Memories only grow, so this is also the most it has used.
@@ -260,7 +308,7 @@ impl<T: 'static> Guest<T> {
         if let Some((global, initial, found)) = self.program.moved_global(&mut self.sandbox) {
             return Err(Error::NotAtRest { global: global.to_owned(), initial, found });
         }
-        MemoryImage::from_bytes(self.sandbox.memory.data(&self.sandbox.store))
+        self.image.after(self.sandbox.memory.data(&self.sandbox.store))
     }
 }
 
@@ -669,5 +717,65 @@ mod tests {
             assert!(matches!(guest.read(address, len), Err(Fault::Address { .. })), "{address} {len}");
         }
         assert!(matches!(guest.write(PAGE - 1, b"xy"), Err(Fault::Address { .. })));
+    }
+
+    /// Images of one base take each other's sandboxes, and have their pages written or mapped, in whatever order they are asked for.
+    #[test]
+    fn sandboxes_that_go_from_image_to_image_are_as_new() {
+        let (program, _) = program(GUEST);
+        let base = {
+            let mut bytes = vec![0; 60 * PAGE as usize];
+            bytes[..40 * PAGE as usize].fill(3);
+            MemoryImage::from_bytes(&bytes).unwrap()
+        };
+        let mut random = 1_u32;
+        let mut next = |below: u32| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 8) % below
+        };
+        let images: Vec<_> = (1..=24)
+            .map(|number| {
+                let mut guest = program.instantiate(&base, UNLIMITED, ()).unwrap();
+                // Some are large, and some have grown.
+                if number % 7 == 0 {
+                    guest.now::<_, i32>("grow", (1,)).unwrap();
+                }
+                for _ in 0..if number % 5 == 0 { 400 } else { 4 * number } {
+                    guest.write(next(59 * PAGE), &[number as u8; 200]).unwrap();
+                }
+                let image = guest.capture().unwrap();
+                let content = guest.read(0, guest.memory_size()).unwrap().to_vec();
+                guest.finish();
+                (image, content)
+            })
+            .chain([(base.clone(), {
+                let guest = program.instantiate(&base, UNLIMITED, ()).unwrap();
+                guest.read(0, guest.memory_size()).unwrap().to_vec()
+            })])
+            .collect();
+        for round in 0..400 {
+            // Several at a time, and some images more often than others.
+            let guests: Vec<_> = (0..=next(3))
+                .map(|_| {
+                    let below = next(images.len() as u32) + 1;
+                    let (image, content) = &images[next(below) as usize];
+                    let guest = program.instantiate(image, UNLIMITED, ()).unwrap();
+                    assert!(guest.read(0, guest.memory_size()).unwrap() == content, "round {round}");
+                    guest
+                })
+                .collect();
+            for mut guest in guests {
+                for _ in 0..next(5) {
+                    guest.now::<_, ()>("store", (next(59 * PAGE).cast_signed(), -1)).unwrap();
+                }
+                if next(20) == 0 {
+                    guest.now::<_, i32>("grow", (1,)).unwrap();
+                }
+                if next(20) == 0 {
+                    guest.now::<_, ()>("fill", (9,)).unwrap();
+                }
+                guest.finish();
+            }
+        }
     }
 }

@@ -7,13 +7,18 @@
 
 use std::ops::Range;
 
-use super::Holes;
+use super::MemoryImage;
+
+/// The most bytes that are copied back. A guest that wrote to more keeps memory which others could use.
+const MOST: usize = 8 << 20;
 
 /// Which pages of a mapping are private copies, as far as is known, and when that was.
 #[derive(Default)]
 pub(crate) struct Copies {
     /// As offsets.
     ranges: Vec<Range<usize>>,
+    /// Whether those are all, but for what the guest has written to since it began.
+    known: bool,
     faults: Option<Faults>,
 }
 
@@ -41,29 +46,33 @@ impl Copies {
         self.faults = None;
     }
 
-    /// Restores `memory`, a private mapping of an image. Answers how many bytes were copied, all of which are still private; `None` if the pages cannot be listed, or are so many that dropping them is better.
-    pub(super) fn restore(&mut self, memory: &mut [u8], pristine: &[u8], holes: &Holes) -> Option<usize> {
-        if self.faults.is_none() || self.faults != faults() {
+    /// Someone else than a guest has changed what is mapped.
+    pub(crate) fn forget(&mut self) {
+        self.known = false;
+    }
+
+    /// Restores `memory`, a private mapping of an image. Answers how many bytes were copied, all of which are still private; `None` if
+    /// the pages cannot be listed, or are so many that dropping them is better.
+    pub(super) fn restore(&mut self, memory: &mut [u8], image: &MemoryImage) -> Option<usize> {
+        if !self.known || self.faults.is_none() || self.faults != faults() {
+            self.known = false;
             self.ranges.clear();
-            list(memory, &mut self.ranges)?;
+            list(memory, MOST, &mut self.ranges)?;
+            self.known = true;
         }
         let mut bytes = 0;
-        for (part, is_hole) in self.ranges.iter().flat_map(|range| holes.split(range.clone())) {
-            let memory = memory.get_mut(part.clone())?;
-            if is_hole {
-                memory.fill(0);
-            } else {
-                memory.copy_from_slice(pristine.get(part.clone())?);
-            }
-            bytes += part.len();
+        for range in &self.ranges {
+            image.copy(range.start, memory.get_mut(range.clone())?)?;
+            bytes += range.len();
         }
         Some(bytes)
     }
+}
 
-    /// Forgets all, because there are none any more.
-    pub(super) fn clear(&mut self) {
-        self.ranges.clear();
-    }
+/// The pages of `memory`, a private mapping of an image, that were written to; `None` if they cannot be listed.
+pub(super) fn private_pages(memory: &[u8]) -> Option<Vec<Range<usize>>> {
+    let mut ranges = Vec::new();
+    list(memory, usize::MAX, &mut ranges).map(|()| ranges)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -72,7 +81,7 @@ fn faults() -> Option<Faults> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn list(_memory: &[u8], _ranges: &mut Vec<Range<usize>>) -> Option<()> {
+fn list(_memory: &[u8], _most: usize, _ranges: &mut Vec<Range<usize>>) -> Option<()> {
     None
 }
 
@@ -85,9 +94,6 @@ mod linux {
 
     use nix::sys::resource::{UsageWho, getrusage};
     use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
-
-    /// The most bytes that are copied back. A guest that wrote to more keeps memory which others could use.
-    const MOST: usize = 8 << 20;
 
     /// `struct page_region`.
     #[repr(C)]
@@ -166,8 +172,8 @@ mod linux {
         Some((std::thread::current().id(), usage.minor_page_faults(), usage.major_page_faults()))
     }
 
-    /// Adds the ranges of private copies.
-    pub(super) fn list(memory: &[u8], ranges: &mut Vec<Range<usize>>) -> Option<()> {
+    /// Adds the ranges of private copies, unless they are more than `most` bytes.
+    pub(super) fn list(memory: &[u8], most: usize, ranges: &mut Vec<Range<usize>>) -> Option<()> {
         let base = memory.as_ptr() as u64;
         let (mut at, end, mut bytes) = (base, base + memory.len() as u64, 0);
         let mut regions = [Region::default(); 128];
@@ -177,7 +183,7 @@ mod linux {
                 let range =
                     (region.start.checked_sub(base)?) as usize..(region.end.checked_sub(base)?) as usize;
                 bytes += range.len();
-                if bytes > MOST {
+                if bytes > most {
                     return None;
                 }
                 ranges.push(range);

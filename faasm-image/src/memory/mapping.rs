@@ -3,7 +3,9 @@
 
 use std::{
     ffi::c_void,
+    fs::File,
     io,
+    ops::Range,
     ptr::{self, NonNull},
     sync::{
         Arc,
@@ -13,7 +15,7 @@ use std::{
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 
-use super::{Copies, MemoryImage, PAGE};
+use super::{Copies, Difference, MemoryImage, PAGE, page_size};
 use crate::engine::{GUARD, POLL, RESERVATION};
 
 /// Address space with an image at its start: an inaccessible guard, the image, inaccessible memory up to the page that code
@@ -40,7 +42,7 @@ unsafe impl Sync for Mapping {}
 const WHOLE: usize = GUARD + RESERVATION + GUARD;
 
 impl Mapping {
-    /// Maps an image for a guest that may grow to `limit` bytes.
+    /// Maps the base of an image for a guest that may grow to `limit` bytes.
     pub(crate) fn new(image: &MemoryImage, limit: usize) -> io::Result<Arc<Mapping>> {
         // SAFETY: New address space, chosen by the kernel, takes nothing from anyone.
         let start = unsafe {
@@ -58,23 +60,55 @@ impl Mapping {
             interrupted: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         };
-        for (part, is_hole) in image.holes().split(0..image.size()) {
+        let base = image.base();
+        for (part, is_hole) in base.holes().split(0..base.size()) {
             if is_hole {
                 mapping.protect(part.start, part.len(), MprotectFlags::READ | MprotectFlags::WRITE)?;
-                continue;
+            } else {
+                mapping.map(part.clone(), base.file(), part.start)?;
             }
-            // SAFETY: The range lies within the reservation, which is ours and in which nothing lives yet. Nobody
-            // changes the file: in memory it is sealed, and on disk `MemoryImage::from_file` demands it.
-            unsafe {
-                let access = ProtFlags::READ | ProtFlags::WRITE;
-                let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
-                let place = mapping.base.as_ptr().wrapping_byte_add(part.start);
-                mmap(place, part.len(), access, flags, image.file(), part.start as u64)?;
-            }
+        }
+        // What the image has and its base does not.
+        if base.size() < image.size() {
+            let more = image.size() - base.size();
+            mapping.protect(base.size(), more, MprotectFlags::READ | MprotectFlags::WRITE)?;
         }
         mapping.protect(POLL, PAGE, MprotectFlags::READ)?;
         mapping.keep_small_pages();
         Ok(Arc::new(mapping))
+    }
+
+    /// Maps the pages in which the image differs from its base over what is there, which must be the base, or differ from it in no
+    /// other pages than these.
+    ///
+    /// `memory` is this mapping's, and its exclusive borrow shows that nobody else uses it.
+    pub(crate) fn map_difference(&self, memory: &mut [u8], image: &MemoryImage) -> Option<()> {
+        self.check(memory, image)?;
+        let own = image.own_pages()?;
+        let mut at = 0;
+        for run in &own.runs {
+            self.map(run.clone(), &own.file, at).ok()?;
+            at += run.len();
+        }
+        self.keep_small_pages();
+        Some(())
+    }
+
+    /// Writes what the image differs in from its base over what is there, which must be an image `from` of the same base.
+    ///
+    /// `memory` as above.
+    pub(crate) fn write_difference(
+        &self,
+        memory: &mut [u8],
+        from: &Difference,
+        image: &MemoryImage,
+    ) -> Option<()> {
+        self.check(memory, image)?;
+        for pages in from.pages(page_size(), 0) {
+            image.base().copy(pages.start, memory.get_mut(pages)?)?;
+        }
+        image.difference().write(0, memory);
+        Some(())
     }
 
     pub(super) fn base(&self) -> *mut u8 {
@@ -143,22 +177,53 @@ impl Mapping {
     }
 
     /// Gives the image's content back to a memory that has not grown and was not stopped, and answers how many bytes of it
-    /// are still private copies. `None` if it cannot be used again.
+    /// are still private copies. `None` if it cannot be used again. `is_mapped` says whether the pages that differ from the base are
+    /// mapped, not written.
     ///
     /// `memory` is this mapping's, and its exclusive borrow shows that no guest and no function of the host is using it.
-    pub(crate) fn reset(&self, memory: &mut [u8], image: &MemoryImage, copies: &mut Copies) -> Option<usize> {
-        let same = ptr::eq(memory.as_ptr(), self.base()) && memory.len() == self.image_size;
-        let pristine = image.content().filter(|content| content.len() == memory.len())?;
-        if !same || self.stopped() || self.accessible.load(Ordering::Relaxed) != self.image_size {
+    pub(crate) fn reset(
+        &self,
+        memory: &mut [u8],
+        image: &MemoryImage,
+        is_mapped: bool,
+        copies: &mut Copies,
+    ) -> Option<usize> {
+        self.check(memory, image)?;
+        if self.stopped() {
             return None;
         }
         if self.interrupted() {
             copies.written_elsewhere();
         }
-        copies.restore(memory, pristine, image.holes()).or_else(|| {
-            copies.clear();
-            self.drop_private_pages(memory).ok().map(|()| 0)
+        copies.restore(memory, image).or_else(|| {
+            copies.forget();
+            self.drop_private_pages(memory).ok()?;
+            if !is_mapped {
+                image.difference().write(0, memory);
+            }
+            Some(0)
         })
+    }
+
+    /// That this is the memory's mapping, and still as large as the image.
+    fn check(&self, memory: &[u8], image: &MemoryImage) -> Option<()> {
+        let same = ptr::eq(memory.as_ptr(), self.base()) && memory.len() == self.image_size;
+        let grown = self.accessible.load(Ordering::Relaxed) != self.image_size;
+        (same && !grown && image.size() == self.image_size).then_some(())
+    }
+
+    /// Maps part of a file that nobody changes.
+    fn map(&self, part: Range<usize>, file: &File, offset: usize) -> io::Result<()> {
+        // SAFETY: The range lies within the accessible part of the reservation, which is ours: runs of a difference end below the image's
+        // size, which was compared. Nothing refers to it: either nothing lives there yet, or the caller has borrowed all of it.
+        // Nobody changes the file: in memory it is sealed, and on disk `MemoryImage::from_file` demands it.
+        unsafe {
+            let access = ProtFlags::READ | ProtFlags::WRITE;
+            let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+            let place = self.base.as_ptr().wrapping_byte_add(part.start);
+            mmap(place, part.len(), access, flags, file, offset as u64)?;
+        }
+        Ok(())
     }
 
     /// Has the kernel never join pages to a huge one. With that, pages of a hole would become writable without a fault of the guest,
@@ -214,7 +279,7 @@ unsafe impl Send for Content {}
 unsafe impl Sync for Content {}
 
 impl Content {
-    pub(super) fn new(file: &std::fs::File, size: usize) -> io::Result<Content> {
+    pub(super) fn new(file: &File, size: usize) -> io::Result<Content> {
         // SAFETY: New address space takes nothing from anyone.
         let base = unsafe { mmap(ptr::null_mut(), size, ProtFlags::READ, MapFlags::SHARED, file, 0)? };
         Ok(Content { base: NonNull::new(base).ok_or(io::ErrorKind::AddrNotAvailable)?, size })

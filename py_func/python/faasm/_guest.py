@@ -62,7 +62,11 @@ def prepare(preloads):
 
 
 def load(request):
-    """Imports the module of a function: `name NUL file NUL entry NUL source`."""
+    """Imports the module of a function and makes the memory fit to be its image: `name NUL file NUL entry NUL source`."""
+    return _import(request) or _settle(False)
+
+
+def _import(request):
     global _main, _main_takes_input
     name, file, entry, source = request.split(b"\0", 3)
     name, file, entry = name.decode(), file.decode(), entry.decode()
@@ -95,7 +99,7 @@ def load(request):
         _main_takes_input = _takes_input(_main)
     else:
         _main = None
-    return _settle(False)
+    return 0
 
 
 def call(entry):
@@ -120,24 +124,21 @@ def call(entry):
 
 
 def _warm_up():
-    """Has the interpreter specialise the code that every call runs, and fill its caches, here and not in each of them."""
+    """Has the interpreter specialise the code that every load and every call runs, and fill its caches, here and not in each."""
     global _main
-    _main = _nothing
-    for _ in range(100):
+    for _ in range(50):
+        _import(b"_\0_\0faasm_main\0def faasm_main(): pass\n")
+        call(None)
         call(None)
     _main = None
-
-
-def _nothing():
-    pass
+    del sys.modules["_"], sys.modules["faasm._function"], linecache.cache["_"]
 
 
 def _settle(all_are_ours):
     """Makes the memory fit to be an image. Answers 0, or reports why it cannot be one."""
     # What is alive now is alive in every call: no collection needs to look at it, and none writes to its pages.
     gc.collect()
-    _faasm.immortalise(all_are_ours)
-    _faasm.make_room()
+    _faasm.settle(all_are_ours)
     gc.freeze()
     for descriptor in range(_FIRST_DESCRIPTOR, _LAST_DESCRIPTOR + 1):
         try:
