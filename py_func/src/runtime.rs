@@ -69,6 +69,12 @@ impl Runtime {
         self.inner.image.manifest()
     }
 
+    /// The directory of the image.
+    #[cfg(feature = "server")]
+    pub(crate) fn image_directory(&self) -> &Path {
+        self.inner.image.dir()
+    }
+
     /// The interpreter itself, to be run as the command `python`.
     pub fn interpreter(&self) -> Interpreter<'_> {
         Interpreter::new(&self.inner)

@@ -44,7 +44,7 @@ struct Serve {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", env = "FAASM_LISTEN")]
     listen: SocketAddr,
-    /// The image, if the store has no runtime [default: the one that this program was built with]
+    /// The image [default: the store's runtime, else the one that this program was built with]
     #[arg(long, value_name = "DIR", env = "FAASM_IMAGE")]
     image: Option<PathBuf>,
     /// The store [default: that of `cargo faasm`]
@@ -138,9 +138,6 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         .timeout(Duration::from_secs(arguments.timeout))
         .memory_limit(arguments.memory << 20)
         .output_limit(arguments.body << 20);
-    if let Some(image) = arguments.image {
-        runtime = runtime.image(image);
-    }
     if let Some(threads) = arguments.threads {
         runtime = runtime.threads(threads);
     }
@@ -148,6 +145,13 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         Some(home) => Registry::new(home),
         None => Registry::from_env()?,
     };
+    let image = match arguments.image {
+        Some(image) => Some(image),
+        None => store.runtime()?.map(|stored| stored.image),
+    };
+    if let Some(image) = image {
+        runtime = runtime.image(image);
+    }
     let server = Server::bind(settings, runtime, store)?;
     tracing::info!(target: "py_func::server", "listening on {}", server.url());
     server.run_until_signal()

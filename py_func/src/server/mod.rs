@@ -86,14 +86,14 @@ struct App {
     limits: Limits,
     budget: budget::Budget,
     turns: turns::Turns,
-    on_call: Option<Arc<dyn Fn(&Summary) + Send + Sync>>,
+    on_call: Option<Arc<dyn Fn(&Details) + Send + Sync>>,
     in_flight: Gauge,
     shutting_down: AtomicBool,
 }
 
 impl Server {
-    /// Starts to listen, and opens the image and the store. Functions run on the store's runtime if there is one, else on the image that
-    /// `runtime` has; their state is in the store's directory `state`, which one process at a time can have open.
+    /// Starts to listen, and opens the image and the store. Functions run on the image that `runtime` has;
+    /// their state is in the store's directory `state`, which one process at a time can have open.
     ///
     /// # Errors
     ///
@@ -112,14 +112,11 @@ impl Server {
         let address = listener.local_addr().map_err(listening)?;
 
         let state = State::new(Arc::new(Durable::open(store.root().join("state"))?), STATE);
-        let stored_runtime = store.runtime()?;
-        let mut runtime = runtime.state(state.clone());
-        if let Some(stored) = &stored_runtime {
-            runtime = runtime.image(&stored.image);
-        }
         let sources = store.clone();
         // That a function cannot be read is for the one who chains to it the same as that there is none.
-        let runtime = runtime.lookup(move |user, name| sources.source(user, name).ok()).build()?;
+        let runtime =
+            runtime.state(state.clone()).lookup(move |user, name| sources.source(user, name).ok()).build()?;
+        let stored_runtime = store.runtime()?.filter(|stored| stored.image == runtime.image_directory());
         let functions = Arc::new(functions::Functions::open(store, runtime.clone())?);
         recorder();
         let app = Arc::new(App {

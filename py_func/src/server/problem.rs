@@ -56,6 +56,8 @@ struct Inner {
     status: StatusCode,
     document: ProblemDocument,
     headers: HeaderMap,
+    /// The import that failed, if that is what it is about.
+    failed_load: Option<CallFailure>,
 }
 
 impl Problem {
@@ -72,7 +74,7 @@ impl Problem {
             stdout: None,
             stderr: None,
         };
-        Self(Box::new(Inner { status, document, headers: HeaderMap::new() }))
+        Self(Box::new(Inner { status, document, headers: HeaderMap::new(), failed_load: None }))
     }
 
     /// The request is not one that can be understood.
@@ -128,23 +130,19 @@ impl Problem {
         Self::of_call(status, error)
     }
 
-    /// Why the import of a function that was uploaded failed: the client's fault.
-    pub(super) fn failed_load(failure: &CallFailure) -> Self {
-        if let CallError::Busy { .. } = failure.error {
-            return Self::busy(failure.error.to_string());
-        }
-        let mut problem = Self::of_call(StatusCode::UNPROCESSABLE_ENTITY, &failure.error);
-        let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
-        let document = &mut problem.0.document;
-        (document.stdout, document.stderr) = (text(&failure.stdout), text(&failure.stderr));
-        problem
+    /// Why a function that was uploaded could not be imported: the client's fault.
+    pub(super) fn refused_load(failure: CallFailure) -> Self {
+        Self::failed_load(StatusCode::UNPROCESSABLE_ENTITY, failure)
     }
 
     /// Why a function of the store could not be loaded to be called.
     pub(super) fn stored(error: RegistryError) -> Self {
         match error {
             RegistryError::Runtime(error) => match *error {
-                crate::Error::Load { source, .. } => Self::failed_call(&source),
+                crate::Error::Load { source, .. } => {
+                    let status = Self::failed_call(&source).status();
+                    Self::failed_load(status, source)
+                }
                 error => error.into(),
             },
             error => error.into(),
@@ -153,6 +151,29 @@ impl Problem {
 
     pub(super) fn status(&self) -> StatusCode {
         self.0.status
+    }
+
+    /// The answer, for who may want to know all about an import that failed.
+    pub(super) fn into_answer(self, headers: &HeaderMap) -> Response {
+        match &self.0.failed_load {
+            Some(failure) if wire::is_wanted(headers) => {
+                let document = wire::CallResult::new(0, &Err(failure.clone()));
+                (self.0.status, wire::answer(&document)).into_response()
+            }
+            _ => self.into_response(),
+        }
+    }
+
+    fn failed_load(status: StatusCode, failure: CallFailure) -> Self {
+        if let CallError::Busy { .. } = failure.error {
+            return Self::busy(failure.error.to_string());
+        }
+        let mut problem = Self::of_call(status, &failure.error);
+        let text = |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
+        let document = &mut problem.0.document;
+        (document.stdout, document.stderr) = (text(&failure.stdout), text(&failure.stderr));
+        problem.0.failed_load = Some(failure);
+        problem
     }
 
     fn of_call(status: StatusCode, error: &CallError) -> Self {
@@ -175,10 +196,10 @@ impl Problem {
 
 impl From<crate::Error> for Problem {
     fn from(error: crate::Error) -> Self {
-        match &error {
-            crate::Error::Load { source, .. } => Self::failed_load(source),
+        match error {
+            crate::Error::Load { source, .. } => Self::refused_load(source),
             crate::Error::Name { .. } => Self::bad_request("name", sentence(&error)),
-            _ => Self::internal(sentence(&error)),
+            error => Self::internal(sentence(&error)),
         }
     }
 }
@@ -229,7 +250,7 @@ fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Inner { status, document, mut headers } = *self.0;
+        let Inner { status, document, mut headers, .. } = *self.0;
         if status == StatusCode::INTERNAL_SERVER_ERROR && document.kind.ends_with(":internal") {
             tracing::error!(target: "py_func::server", "{}", document.detail);
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::calls::Summary;
+use super::calls::Details;
 use super::tokens::Tokens;
 
 /// How a server is set up. [`Settings::default`] is one for a developer's own machine: loopback only, and no tokens.
@@ -21,7 +21,7 @@ pub struct Settings {
     /// What requests may take.
     pub limits: Limits,
     /// Told of each call when it has ended. Must be short, since the answer waits for it.
-    pub on_call: Option<Arc<dyn Fn(&Summary) + Send + Sync>>,
+    pub on_call: Option<Arc<dyn Fn(&Details) + Send + Sync>>,
 }
 
 /// Who may use a server.

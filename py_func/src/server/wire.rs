@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -94,6 +97,18 @@ impl CallResult {
             Some(error) => Err(CallFailure { error: error.into(), stdout, stderr, usage }),
         }
     }
+}
+
+/// Whether a client asks for a [`CallResult`].
+pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+    headers.get(ACCEPT).is_some_and(|value| value.as_bytes() == RESULT_JSON.as_bytes())
+}
+
+/// A result as an answer.
+pub(super) fn answer(document: &CallResult) -> Response {
+    // Strings and numbers can always be written.
+    let body = serde_json::to_vec(document).unwrap_or_default();
+    ([(CONTENT_TYPE, HeaderValue::from_static(RESULT_JSON))], body).into_response()
 }
 
 /// The stable name of what ended a call, and what the guest says about it.

@@ -10,7 +10,6 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::invoke;
 use crate::server::App;
 use crate::server::access::Principal;
 use crate::server::body;
@@ -18,7 +17,7 @@ use crate::server::calls::{Asynchronous, CallState, Details, Kept, Summary};
 use crate::server::extract::{self, CallPath, Query};
 use crate::server::json::Json;
 use crate::server::problem::{Problem, ProblemDocument};
-use crate::server::wire::CallResult;
+use crate::server::wire::{self, CallResult};
 
 /// How long a client may wait for a call to end in one request.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -182,7 +181,7 @@ pub(super) async fn result(
 ) -> Result<Response, Problem> {
     let kept = ended(&app, &principal, id, &wait).await?;
     let document = kept.document().ok_or_else(|| cancelled(id))?;
-    Ok(invoke::result_document(&document, &app))
+    Ok(wire::answer(&document))
 }
 
 /// Get what a call wrote to standard output and standard error, one after the other, and its traceback.

@@ -1,7 +1,7 @@
 //! Storing functions.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::State;
@@ -39,6 +39,13 @@ impl From<StoredFunction> for FunctionDocument {
         let StoredFunction { user, name, bytes, sha256, uploaded, .. } = stored;
         let uploaded = uploaded.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
         Self { user, function: name, bytes, sha256, uploaded }
+    }
+}
+
+impl From<FunctionDocument> for StoredFunction {
+    fn from(document: FunctionDocument) -> Self {
+        let FunctionDocument { user, function: name, bytes, sha256, uploaded } = document;
+        Self { user, name, bytes, sha256, uploaded: UNIX_EPOCH + Duration::from_secs(uploaded) }
     }
 }
 
@@ -132,7 +139,10 @@ pub(super) async fn put(
     // Before the body is sent.
     crate::registry::check_function_name(&user, &name)?;
     let received = body::read(&app, &headers, body).await?;
-    let (stored, new) = app.functions.upload(user, name, received.bytes).await?;
+    let (stored, new) = match app.functions.upload(user, name, received.bytes).await {
+        Ok(uploaded) => uploaded,
+        Err(problem) => return Ok(problem.into_answer(&headers)),
+    };
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, [(ETAG, tag(&stored.sha256))], Json(FunctionDocument::from(stored))).into_response())
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::extract::{Extension, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
+use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::{Either, select};
@@ -23,7 +23,7 @@ use crate::server::extract::{self, FunctionPath, Query};
 use crate::server::json::Json;
 use crate::server::observe::Trace;
 use crate::server::problem::{Problem, ProblemDocument};
-use crate::server::wire::{CallResult, RESULT_JSON};
+use crate::server::wire::{self, CallResult};
 
 const CALL: HeaderName = HeaderName::from_static("faasm-call");
 const STATUS: HeaderName = HeaderName::from_static("faasm-status");
@@ -90,18 +90,16 @@ pub(super) async fn invoke(
     body: Body,
 ) -> Result<Response, Problem> {
     let asynchronous = options.asynchronous;
-    let invocation = Invocation::new(&app, &user, &name, options, trace).await?;
+    let invocation = match Invocation::new(&app, &user, &name, options, trace).await {
+        Ok(invocation) => invocation,
+        Err(problem) => return Ok(problem.into_answer(&headers)),
+    };
     let input = body::read(&app, &headers, body).await?;
     if asynchronous {
         return Ok(started(&invocation.spawn(input)?));
     }
     let ended = invocation.run(input).await;
-    let accepts = |value: &HeaderValue| value.as_bytes() == RESULT_JSON.as_bytes();
-    Ok(if headers.get(ACCEPT).is_some_and(accepts) {
-        ended.into_document(&app)
-    } else {
-        ended.into_answer(&app)
-    })
+    Ok(if wire::is_wanted(&headers) { ended.into_document() } else { ended.into_answer(&app) })
 }
 
 /// The answer to who asked for an asynchronous call.
@@ -215,7 +213,7 @@ impl Invocation {
 
 fn report(app: &App, details: &Details) {
     if let Some(on_call) = &app.on_call {
-        on_call(&details.summary);
+        on_call(details);
     }
 }
 
@@ -233,15 +231,14 @@ impl Ended {
     }
 
     /// A document with all that the call has left.
-    fn into_document(self, app: &App) -> Response {
+    fn into_document(self) -> Response {
         let status = match &self.result {
             Ok(_) => StatusCode::OK,
             Err(failure) => Problem::failed_call(failure).status(),
         };
         let headers = self.headers();
         let document = CallResult::new(self.id, &self.result);
-        drop(self.result);
-        (status, headers, result_document(&document, app)).into_response()
+        (status, headers, wire::answer(&document)).into_response()
     }
 
     fn headers(&self) -> HeaderMap {
@@ -259,13 +256,6 @@ impl Ended {
         headers.extend(HeaderValue::from_str(&usage_header(usage)).map(|it| (USAGE, it)));
         headers
     }
-}
-
-/// A result as the body of an answer.
-pub(super) fn result_document(document: &CallResult, app: &App) -> Response {
-    // Strings and numbers can always be written.
-    let body = serde_json::to_vec(document).unwrap_or_default();
-    ([(CONTENT_TYPE, HeaderValue::from_static(RESULT_JSON))], body::held(body, app)).into_response()
 }
 
 /// What a call took, as a dictionary of RFC 9651, whose numbers are integers.

@@ -1,8 +1,9 @@
 //! The server itself: whether it lives, what it counts, what it runs.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::registry::StoredRuntime;
 use crate::server::App;
 use crate::server::access::Principal;
 use crate::server::json::Json;
@@ -84,6 +86,14 @@ pub struct RuntimeDocument {
     /// When that was uploaded, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uploaded: Option<u64>,
+}
+
+impl RuntimeDocument {
+    /// The store's runtime, if it is one that was uploaded. Where its image lies is known on the server alone.
+    pub fn into_stored(self) -> Option<StoredRuntime> {
+        let uploaded = UNIX_EPOCH + Duration::from_secs(self.uploaded?);
+        Some(StoredRuntime { image: PathBuf::new(), python: self.python, sha256: self.sha256?, uploaded })
+    }
 }
 
 /// Say what functions run on.

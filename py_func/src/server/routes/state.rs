@@ -166,30 +166,13 @@ pub(super) async fn put(
     let received = body::read(&app, &headers, body).await?;
     // Two clients that replace a value by others of different sizes must not get in each other's way.
     let _turn = app.turns.of(&user, &key).lock().await;
-    let before = app.state.size(&user, &key).await?;
-    let pushed = match part {
+    match part {
+        None => app.state.replace(&user, &key, &received.bytes).await?,
         Some(part) => {
             check_length(part, received.bytes.len())?;
             app.state.write_at(&user, &key, part.start, &received.bytes, part.total).await?;
-            app.state.push_partial(&user, &key).await
+            app.state.push_partial(&user, &key).await?;
         }
-        None => {
-            let size = received.bytes.len() as u64;
-            if before.is_some_and(|before| before != size) {
-                app.state.resize(&user, &key, size).await?;
-            }
-            app.state.write(&user, &key, &received.bytes).await?;
-            app.state.push(&user, &key).await
-        }
-    };
-    if let Err(error) = pushed {
-        // What could not be stored must not stay in the local tier, where functions would see it. If that fails as well, there is
-        // nothing more to be done, and the first error is the one that says why.
-        let _ = match before {
-            Some(_) => app.state.pull(&user, &key).await,
-            None => app.state.delete(&user, &key).await,
-        };
-        return Err(error.into());
     }
     Ok(StatusCode::NO_CONTENT)
 }
