@@ -1,16 +1,21 @@
 //! Bodies of requests and answers: bounded in size, in time, and in what all of them take of the memory.
 
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
-use http_body::Body as _;
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::App;
 use super::budget::Reserved;
 use super::problem::Problem;
+use super::settings::Limits;
 
 /// Bodies up to this size are not counted: connections are.
 const SMALL: usize = 64 << 10;
@@ -67,6 +72,80 @@ pub(super) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Resu
         }
         received.bytes.extend_from_slice(&data);
     }
+}
+
+/// Lets a request go on to its handler, and answers a hold on what the handler leaves of its body.
+pub(super) fn share(request: Request) -> (Request, Rest) {
+    if request.body().is_end_stream() {
+        return (request, Rest(None));
+    }
+    let waits = request.headers().contains_key(header::EXPECT);
+    let mut shared = None;
+    let request = request.map(|body| {
+        let body = Arc::new(Mutex::new(Shared { body, begun: !waits }));
+        shared = Some(Arc::clone(&body));
+        Body::new(Sharing(body))
+    });
+    (request, Rest(shared))
+}
+
+/// What a handler has left of a body.
+pub(super) struct Rest(Option<Arc<Mutex<Shared>>>);
+
+impl Rest {
+    /// Reads and forgets it, up to some size and for some time. Many clients read an answer when they have sent all, and never see one
+    /// that came before with the end of the connection. Those that wait to be told to go on are just not told.
+    pub(super) async fn skip(self, limits: &Limits) {
+        let Some(shared) = self.0 else { return };
+        if !locked(&shared).begun {
+            return;
+        }
+        let mut body = Sharing(shared);
+        let mut left = limits.body;
+        let skip = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                let Some(rest) = left.checked_sub(length) else { return };
+                left = rest;
+            }
+        };
+        // Whoever takes longer has had long enough.
+        let _ = timeout(limits.body_timeout, skip).await;
+    }
+}
+
+pub(super) struct Shared {
+    body: Body,
+    /// Whether the client sends it, as far as we know.
+    begun: bool,
+}
+
+struct Sharing(Arc<Mutex<Shared>>);
+
+impl http_body::Body for Sharing {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let mut shared = locked(&self.0);
+        shared.begun = true;
+        Pin::new(&mut shared.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        locked(&self.0).body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        locked(&self.0).body.size_hint()
+    }
+}
+
+fn locked(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A body that counts as held until it was sent.

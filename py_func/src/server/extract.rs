@@ -131,17 +131,17 @@ pub(super) fn flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
 pub(super) fn seconds<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {
-    let seconds = number::<f64, D>(deserializer)?.unwrap_or_default();
+    let seconds = parsed::<f64, D>(deserializer)?.unwrap_or_default();
     let duration = Duration::try_from_secs_f64(seconds);
     duration.map(Some).map_err(|error| serde::de::Error::custom(format!("{seconds} seconds: {error}")))
 }
 
-/// A number.
-pub(super) fn number<'de, T: FromStr, D: serde::Deserializer<'de>>(
+/// A text, or what a text says, such as a number.
+pub(super) fn parsed<'de, T: FromStr, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse()
         .map(Some)
-        .map_err(|_| serde::de::Error::custom(format!("{text:?} is no number of that kind")))
+        .map_err(|_| serde::de::Error::custom(format!("{text:?} is not what belongs there")))
 }

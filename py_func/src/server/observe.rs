@@ -13,6 +13,7 @@ use futures_util::FutureExt as _;
 
 use super::App;
 use super::access::Peer;
+use super::body;
 use super::problem::Problem;
 
 /// Nothing in an answer may run, whatever a browser takes it for.
@@ -32,10 +33,15 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     let trace = trace(request.headers());
     request.extensions_mut().insert(Trace(trace.clone()));
 
+    let (request, rest) = body::share(request);
+
     app.in_flight.increment(1.0);
     let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     app.in_flight.decrement(1.0);
     let mut response = answered.unwrap_or_else(|_| Problem::internal("the host panicked").into_response());
+    if response.status().is_client_error() || response.status().is_server_error() {
+        rest.skip(&app.limits).await;
+    }
     // What functions answer must not become a page of this origin.
     response.headers_mut().entry(CONTENT_SECURITY_POLICY).or_insert(ISOLATED);
     response.headers_mut().entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));

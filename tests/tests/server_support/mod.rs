@@ -1,11 +1,11 @@
 //! A server in this process, on a port that was free, with a store of its own, and a client for it.
+#![allow(dead_code, reason = "each test program uses a part of this")]
 
-use std::path::Path;
 use std::thread::JoinHandle;
 
 use faasm_tests::{limits, text};
-use py_func::Registry;
 use py_func::server::{ProblemDocument, Server, ServerError, Settings};
+use py_func::{Registry, RuntimeBuilder};
 use reqwest::Method;
 use reqwest::blocking::{Body, Client, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
@@ -33,10 +33,14 @@ pub fn start_with(change: impl FnOnce(&mut Settings)) -> Running {
 
 /// A server on a store that there was before.
 pub fn start_in(store: TempDir, change: impl FnOnce(&mut Settings)) -> Running {
+    start_on(limits().output_limit(64 << 20), store, change)
+}
+
+/// A server on a runtime of the caller's.
+pub fn start_on(runtime: RuntimeBuilder, store: TempDir, change: impl FnOnce(&mut Settings)) -> Running {
     let mut settings = Settings::default();
     settings.listen.set_port(0);
     change(&mut settings);
-    let runtime = limits().output_limit(settings.limits.body);
     let server = Server::bind(settings, runtime, Registry::new(store.path())).unwrap();
     let url = server.url();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -84,10 +88,6 @@ impl Running {
         let answer = self.put(&format!("/p/python/{name}"), source.to_owned());
         let status = answer.status();
         assert!(status.is_success(), "{status} {}", answer.text().unwrap());
-    }
-
-    pub fn store(&self) -> &Path {
-        self.store.path()
     }
 
     /// Shuts the server down, and waits until it has. Its store is still there.

@@ -28,15 +28,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// Those of functions of this user alone.
+    #[serde(default, deserialize_with = "extract::parsed")]
     user: Option<String>,
     /// Those of functions of this name alone.
+    #[serde(default, deserialize_with = "extract::parsed")]
     function: Option<String>,
     /// Those after this one alone.
-    #[serde(default, deserialize_with = "extract::number")]
+    #[serde(default, deserialize_with = "extract::parsed")]
     #[param(value_type = Option<u64>)]
     after: Option<u64>,
     /// How many, 1000 at most.
-    #[serde(default, deserialize_with = "extract::number")]
+    #[serde(default, deserialize_with = "extract::parsed")]
     #[param(value_type = Option<u64>, default = 100, maximum = 1000)]
     limit: Option<usize>,
 }

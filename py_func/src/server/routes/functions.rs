@@ -15,7 +15,7 @@ use crate::registry::StoredFunction;
 use crate::server::App;
 use crate::server::access::Principal;
 use crate::server::body;
-use crate::server::extract::{FunctionPath, Query};
+use crate::server::extract::{self, FunctionPath, Query};
 use crate::server::json::Json;
 use crate::server::problem::{Problem, ProblemDocument};
 
@@ -55,6 +55,7 @@ impl From<FunctionDocument> for StoredFunction {
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// Those of this user alone.
+    #[serde(default, deserialize_with = "extract::parsed")]
     user: Option<String>,
 }
 

@@ -40,8 +40,8 @@ pub(super) struct Options {
     #[param(value_type = Option<bool>)]
     pub(super) asynchronous: bool,
     /// The entry point, in place of the function's own.
-    #[serde(default)]
-    #[param(max_length = 256)]
+    #[serde(default, deserialize_with = "extract::parsed")]
+    #[param(min_length = 1, max_length = 256)]
     pub(super) entry: Option<String>,
     /// How long it may take, in seconds, if that is shorter than the server's own limit.
     #[serde(default, deserialize_with = "extract::seconds")]
