@@ -44,7 +44,10 @@ fn upload_remotely(
     let request = server.request(Method::PUT, &["p", &arguments.user, &arguments.function]);
     Ok(match server.call(request.body(source(arguments)?))? {
         Ok(response) => Ok(server.parse::<FunctionDocument>(response)?.into()),
-        Err(failure) => Err(failure.into()),
+        Err(source) => {
+            let (user, function) = (arguments.user.clone(), arguments.function.clone());
+            Err(py_func::Error::Load { user, function, source }.into())
+        }
     })
 }
 

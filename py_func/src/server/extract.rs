@@ -11,28 +11,54 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde::de::value::MapDeserializer;
 
+use utoipa::IntoParams;
+
 use super::App;
 use super::access::Principal;
 use super::problem::Problem;
 use crate::function::is_valid_name;
 
 /// The user in a path, for whom the client may act.
-pub(super) struct UserPath(pub(super) String);
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct UserPath {
+    /// Whose state.
+    #[param(pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$")]
+    pub(super) user: String,
+}
 
 /// User and function in a path. The client may act for the user.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(super) struct FunctionPath {
+    /// Whose function.
+    #[param(pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$")]
     pub(super) user: String,
+    /// Which function.
+    #[serde(rename = "function")]
+    #[param(pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$")]
     pub(super) name: String,
 }
 
 /// User and key in a path. The client may act for the user; state itself checks keys.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
 pub(super) struct KeyPath {
+    /// Whose state.
+    #[param(pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$")]
     pub(super) user: String,
+    /// Which value: 1 to 512 bytes of UTF-8.
+    #[param(min_length = 1, max_length = 512)]
     pub(super) key: String,
 }
 
 /// The number of a call in a path.
-pub(super) struct CallPath(pub(super) u64);
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct CallPath {
+    /// Which call.
+    pub(super) id: u64,
+}
 
 /// The part of an address after the question mark.
 pub(super) struct Query<T>(pub(super) T);
@@ -41,9 +67,9 @@ impl FromRequestParts<Arc<App>> for UserPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let user: String = path(parts, app).await?;
-        check_user(parts, &user)?;
-        Ok(Self(user))
+        let path: Self = path(parts, app).await?;
+        check_user(parts, &path.user)?;
+        Ok(path)
     }
 }
 
@@ -51,10 +77,10 @@ impl FromRequestParts<Arc<App>> for FunctionPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let (user, name): (String, String) = path(parts, app).await?;
-        check_user(parts, &user)?;
-        check_name(&name)?;
-        Ok(Self { user, name })
+        let path: Self = path(parts, app).await?;
+        check_user(parts, &path.user)?;
+        check_name(&path.name)?;
+        Ok(path)
     }
 }
 
@@ -62,9 +88,9 @@ impl FromRequestParts<Arc<App>> for KeyPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let (user, key): (String, String) = path(parts, app).await?;
-        check_user(parts, &user)?;
-        Ok(Self { user, key })
+        let path: Self = path(parts, app).await?;
+        check_user(parts, &path.user)?;
+        Ok(path)
     }
 }
 
@@ -72,11 +98,7 @@ impl FromRequestParts<Arc<App>> for CallPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let text: String = path(parts, app).await?;
-        let id = text
-            .parse()
-            .map_err(|_| Problem::bad_request("call", format!("{text:?} is no number of a call")));
-        Ok(Self(id?))
+        path(parts, app).await
     }
 }
 
@@ -127,13 +149,16 @@ pub(super) fn flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
     }
 }
 
-/// A number of seconds.
+/// A number of seconds. Whatever is longer than a human life is as long.
 pub(super) fn seconds<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {
+    const LONG: f64 = 3e9;
     let seconds = parsed::<f64, D>(deserializer)?.unwrap_or_default();
-    let duration = Duration::try_from_secs_f64(seconds);
-    duration.map(Some).map_err(|error| serde::de::Error::custom(format!("{seconds} seconds: {error}")))
+    let duration = Duration::try_from_secs_f64(seconds.min(LONG)).ok().filter(|_| !seconds.is_nan());
+    duration
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom(format!("{seconds} seconds is no length of time")))
 }
 
 /// A text, or what a text says, such as a number.

@@ -55,7 +55,7 @@ pub use calls::{CallState, Details, Summary};
 pub use error::ServerError;
 pub use problem::ProblemDocument;
 pub use routes::{FunctionDocument, Keys, RuntimeDocument};
-pub use settings::{Access, Limits, Settings, Tls};
+pub use settings::{Access, Limits, OnCall, Settings, Tls};
 pub use tokens::Tokens;
 pub use wire::{CallResult, Data, ErrorDocument, RESULT_JSON, UsageDocument};
 
@@ -86,7 +86,7 @@ struct App {
     limits: Limits,
     budget: budget::Budget,
     turns: turns::Turns,
-    on_call: Option<Arc<dyn Fn(&Details) + Send + Sync>>,
+    on_call: Option<OnCall>,
     in_flight: Gauge,
     shutting_down: AtomicBool,
 }

@@ -21,8 +21,11 @@ pub struct Settings {
     /// What requests may take.
     pub limits: Limits,
     /// Told of each call when it has ended. Must be short, since the answer waits for it.
-    pub on_call: Option<Arc<dyn Fn(&Details) + Send + Sync>>,
+    pub on_call: Option<OnCall>,
 }
+
+/// What is done with a call that has ended.
+pub type OnCall = Arc<dyn Fn(&Details) + Send + Sync>;
 
 /// Who may use a server.
 #[derive(Clone, Debug)]

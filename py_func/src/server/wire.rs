@@ -63,6 +63,9 @@ pub struct UsageDocument {
     pub own_memory_bytes: Option<u64>,
 }
 
+/// A body of any bytes, for descriptions.
+pub(super) struct Binary;
+
 /// Bytes. In JSON a string, or, if they are not UTF-8, an object with their Base64 form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Data(pub Vec<u8>);
@@ -215,6 +218,17 @@ impl<'de> Deserialize<'de> for Data {
         }
     }
 }
+
+impl utoipa::PartialSchema for Binary {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+
+        let binary = ObjectBuilder::new().schema_type(Type::String);
+        binary.format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary))).into()
+    }
+}
+
+impl ToSchema for Binary {}
 
 impl utoipa::PartialSchema for Data {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {

@@ -2,7 +2,8 @@
 
 const RESULT = "application/vnd.faasm.result+json";
 const REFRESH = 2000;
-const SHOWN = 200;
+const CHARTED = 200;
+const LISTED = 50;
 
 const element = (id) => document.getElementById(id);
 let token = sessionStorage.getItem("token") ?? "";
@@ -178,7 +179,7 @@ async function loadCalls() {
   const [user, name] = element("filter").value.split("/");
   const query = name ? `&user=${encodeURIComponent(user)}&function=${encodeURIComponent(name)}` : "";
   const before = JSON.stringify(calls);
-  calls = await (await request(`/calls?limit=${SHOWN}${query}`)).json();
+  calls = await (await request(`/calls?limit=${CHARTED}${query}`)).json();
   // What has not changed keeps its focus and its place.
   if (JSON.stringify(calls) === before) return;
   drawCalls();
@@ -189,7 +190,7 @@ function drawCalls() {
   const focused = document.activeElement?.dataset?.call;
   element("no-calls").hidden = calls.length > 0;
   const details = opened && element("calls").querySelector("tr.details");
-  const rows = calls.flatMap((call) => {
+  const rows = calls.slice(0, LISTED).flatMap((call) => {
     const time = new Date(call.started * 1000).toLocaleTimeString();
     const isOpen = opened === call.id;
     const toggle = make(
@@ -239,7 +240,7 @@ function drawChart() {
   const values = ended.map((call) => Math.max(call.seconds, 1e-6));
   const low = Math.floor(Math.log10(Math.min(...values)));
   const high = Math.max(Math.ceil(Math.log10(Math.max(...values))), low + 1);
-  const [left, right, top, bottom] = [64, 590, 12, 190];
+  const [left, right, top, bottom] = [62, 394, 12, 228];
   const y = (seconds) => bottom - ((Math.log10(seconds) - low) / (high - low)) * (bottom - top);
   const x = (index) => (ended.length === 1 ? (left + right) / 2 : left + 8 + (index / (ended.length - 1)) * (right - left - 16));
   const grid = [];

@@ -17,7 +17,7 @@ use crate::server::calls::{Asynchronous, CallState, Details, Kept, Summary};
 use crate::server::extract::{self, CallPath, Query};
 use crate::server::json::Json;
 use crate::server::problem::{Problem, ProblemDocument};
-use crate::server::wire::{self, CallResult};
+use crate::server::wire::{self, Binary, CallResult};
 
 /// How long a client may wait for a call to end in one request.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -82,7 +82,7 @@ pub(super) async fn list(
     get,
     path = "/calls/{id}",
     tag = "calls",
-    params(("id" = u64, Path, description = "which call"), Wait),
+    params(CallPath, Wait),
     responses(
         (status = 200, description = "its state, and the beginning of what it has left", body = Details),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
@@ -92,7 +92,7 @@ pub(super) async fn list(
 pub(super) async fn get(
     State(app): State<Arc<App>>,
     principal: Principal,
-    CallPath(id): CallPath,
+    CallPath { id }: CallPath,
     Query(wait): Query<Wait>,
 ) -> Result<Json<Details>, Problem> {
     if let Some(call) = app.calls.asynchronous(id).filter(|it| principal.may_see(&it.user)) {
@@ -106,7 +106,7 @@ pub(super) async fn get(
     delete,
     path = "/calls/{id}",
     tag = "calls",
-    params(("id" = u64, Path, description = "which call")),
+    params(CallPath),
     responses(
         (status = 204, description = "it is being ended, or its result is gone"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
@@ -116,7 +116,7 @@ pub(super) async fn get(
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     principal: Principal,
-    CallPath(id): CallPath,
+    CallPath { id }: CallPath,
 ) -> Result<StatusCode, Problem> {
     let call = asynchronous(&app, &principal, id)?;
     if call.kept().is_some() {
@@ -132,9 +132,9 @@ pub(super) async fn delete(
     get,
     path = "/calls/{id}/output",
     tag = "calls",
-    params(("id" = u64, Path, description = "which call"), Wait),
+    params(CallPath, Wait),
     responses(
-        (status = 200, description = "the output", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 200, description = "the output", body = Binary, content_type = "application/octet-stream"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "there is no such asynchronous call, or it was long ago", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, description = "it has not ended", body = ProblemDocument, content_type = "application/problem+json"),
@@ -147,7 +147,7 @@ pub(super) async fn delete(
 pub(super) async fn output(
     State(app): State<Arc<App>>,
     principal: Principal,
-    CallPath(id): CallPath,
+    CallPath { id }: CallPath,
     Query(wait): Query<Wait>,
 ) -> Result<Response, Problem> {
     let kept = ended(&app, &principal, id, &wait).await?;
@@ -166,7 +166,7 @@ pub(super) async fn output(
     get,
     path = "/calls/{id}/result",
     tag = "calls",
-    params(("id" = u64, Path, description = "which call"), Wait),
+    params(CallPath, Wait),
     responses(
         (status = 200, description = "how it has ended", body = CallResult, content_type = "application/vnd.faasm.result+json"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
@@ -178,7 +178,7 @@ pub(super) async fn output(
 pub(super) async fn result(
     State(app): State<Arc<App>>,
     principal: Principal,
-    CallPath(id): CallPath,
+    CallPath { id }: CallPath,
     Query(wait): Query<Wait>,
 ) -> Result<Response, Problem> {
     let kept = ended(&app, &principal, id, &wait).await?;
@@ -191,7 +191,7 @@ pub(super) async fn result(
     get,
     path = "/calls/{id}/logs",
     tag = "calls",
-    params(("id" = u64, Path, description = "which call")),
+    params(CallPath),
     responses(
         (status = 200, description = "the text; of each the first 8 KiB, unless it is a result that is kept", body = String, content_type = "text/plain"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
@@ -201,7 +201,7 @@ pub(super) async fn result(
 pub(super) async fn logs(
     State(app): State<Arc<App>>,
     principal: Principal,
-    CallPath(id): CallPath,
+    CallPath { id }: CallPath,
 ) -> Result<Response, Problem> {
     let details = details(&app, &principal, id)?;
     let kept = app.calls.asynchronous(id).and_then(|call| call.kept());

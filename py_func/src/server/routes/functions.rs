@@ -18,6 +18,7 @@ use crate::server::body;
 use crate::server::extract::{self, FunctionPath, Query};
 use crate::server::json::Json;
 use crate::server::problem::{Problem, ProblemDocument};
+use crate::server::wire::Binary;
 
 /// A function of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -86,9 +87,9 @@ pub(super) async fn list(
     get,
     path = "/p/{user}/{function}",
     tag = "functions",
-    params(("user" = String, Path, description = "whose function"), ("function" = String, Path, description = "which function")),
+    params(FunctionPath),
     responses(
-        (status = 200, description = "the source; `ETag` is its SHA-256", body = Vec<u8>, content_type = "text/x-python"),
+        (status = 200, description = "the source; `ETag` is its SHA-256", body = Binary, content_type = "text/x-python"),
         (status = 304, description = "the client has it already"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "there is no such function", body = ProblemDocument, content_type = "application/problem+json"),
@@ -119,8 +120,8 @@ pub(super) async fn get(
     put,
     path = "/p/{user}/{function}",
     tag = "functions",
-    params(("user" = String, Path, description = "whose function"), ("function" = String, Path, description = "which function")),
-    request_body(content = Vec<u8>, content_type = "text/x-python", description = "the source"),
+    params(FunctionPath),
+    request_body(content = Binary, content_type = "text/x-python", description = "the source"),
     responses(
         (status = 200, description = "it has replaced another one", body = FunctionDocument),
         (status = 201, description = "it is new", body = FunctionDocument),
@@ -153,7 +154,7 @@ pub(super) async fn put(
     delete,
     path = "/p/{user}/{function}",
     tag = "functions",
-    params(("user" = String, Path, description = "whose function"), ("function" = String, Path, description = "which function")),
+    params(FunctionPath),
     responses(
         (status = 204, description = "it is gone; calls that have begun go on"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),

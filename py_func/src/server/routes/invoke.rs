@@ -23,7 +23,7 @@ use crate::server::extract::{self, FunctionPath, Query};
 use crate::server::json::Json;
 use crate::server::observe::Trace;
 use crate::server::problem::{Problem, ProblemDocument};
-use crate::server::wire::{self, CallResult};
+use crate::server::wire::{self, Binary, CallResult};
 
 const CALL: HeaderName = HeaderName::from_static("faasm-call");
 const STATUS: HeaderName = HeaderName::from_static("faasm-status");
@@ -45,7 +45,7 @@ pub(super) struct Options {
     pub(super) entry: Option<String>,
     /// How long it may take, in seconds, if that is shorter than the server's own limit.
     #[serde(default, deserialize_with = "extract::seconds")]
-    #[param(value_type = Option<f64>, minimum = 0)]
+    #[param(value_type = Option<f64>, exclusive_minimum = 0)]
     pub(super) timeout: Option<Duration>,
 }
 
@@ -58,11 +58,11 @@ pub(super) struct Options {
     post,
     path = "/invoke/{user}/{function}",
     tag = "calls",
-    params(("user" = String, Path, description = "whose function"), ("function" = String, Path, description = "which function"), Options),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "the input"),
+    params(FunctionPath, Options),
+    request_body(content = Binary, content_type = "application/octet-stream", description = "the input"),
     responses(
         (status = 200, description = "the output", content(
-            (Vec<u8> = "application/octet-stream"),
+            (Binary = "application/octet-stream"),
             (CallResult = "application/vnd.faasm.result+json"),
         )),
         (status = 202, description = "the call has begun; `Location` says where its state is", body = Summary),
@@ -140,6 +140,9 @@ impl Invocation {
         let Options { entry, timeout, asynchronous } = options;
         if entry.as_ref().is_some_and(|entry| entry.is_empty() || entry.len() > 256) {
             return Err(Problem::bad_request("entry", "an entry point has a name of 1 to 256 bytes"));
+        }
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Problem::bad_request("timeout", "a call needs some time"));
         }
         let (stored, function) = app.functions.get(user, name).await?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

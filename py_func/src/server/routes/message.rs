@@ -16,6 +16,7 @@ use crate::server::body::{self, Received};
 use crate::server::extract::check_name;
 use crate::server::observe::Trace;
 use crate::server::problem::{Problem, ProblemDocument};
+use crate::server::wire::Binary;
 
 /// A message as the original's clients send it. What it does not know is passed over, as in the original.
 #[derive(Deserialize, ToSchema)]
@@ -59,7 +60,7 @@ pub(super) struct Message {
     tag = "calls",
     request_body(content = Message, description = "the message"),
     responses(
-        (status = 200, description = "the output, the number of the call, or its state", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 200, description = "the output, the number of the call, or its state", body = Binary, content_type = "application/octet-stream"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "there is no such function, entry point or call", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 408, description = "the body did not arrive in time", body = ProblemDocument, content_type = "application/problem+json"),

@@ -18,6 +18,7 @@ use crate::server::extract::{KeyPath, UserPath};
 use crate::server::json::Json;
 use crate::server::problem::{Problem, ProblemDocument};
 use crate::server::range::{self, Part};
+use crate::server::wire::Binary;
 use crate::state::{self, State};
 
 /// How much of a value is in memory while it is sent, in bytes.
@@ -35,7 +36,7 @@ pub struct Keys {
     get,
     path = "/s/{user}",
     tag = "state",
-    params(("user" = String, Path, description = "whose state")),
+    params(UserPath),
     responses(
         (status = 200, description = "the keys", body = Keys),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
@@ -43,7 +44,7 @@ pub struct Keys {
 )]
 pub(super) async fn list(
     extract::State(app): extract::State<Arc<App>>,
-    UserPath(user): UserPath,
+    UserPath { user }: UserPath,
 ) -> Result<Json<Keys>, Problem> {
     Ok(Json(Keys { keys: app.state.keys(&user).await? }))
 }
@@ -54,13 +55,12 @@ pub(super) async fn list(
     path = "/s/{user}/{key}",
     tag = "state",
     params(
-        ("user" = String, Path, description = "whose state"),
-        ("key" = String, Path, description = "which value"),
-        ("Range" = Option<String>, Header, description = "which bytes, such as `bytes=0-99`"),
+        KeyPath,
+        ("Range" = Option<String>, Header, pattern = "^bytes=([0-9]{1,18}-[0-9]{0,18}|-[0-9]{1,18})$", description = "which bytes, such as `bytes=0-99`"),
     ),
     responses(
-        (status = 200, description = "the value", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 206, description = "the range", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 200, description = "the value", body = Binary, content_type = "application/octet-stream"),
+        (status = 206, description = "the range", body = Binary, content_type = "application/octet-stream"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "there is no such value", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 416, description = "the value has no such range", body = ProblemDocument, content_type = "application/problem+json"),
@@ -139,11 +139,10 @@ async fn chunk(
     path = "/s/{user}/{key}",
     tag = "state",
     params(
-        ("user" = String, Path, description = "whose state"),
-        ("key" = String, Path, description = "which value"),
-        ("Content-Range" = Option<String>, Header, description = "where the body belongs, such as `bytes 0-99/1000`; `*` stands for the size that the value has"),
+        KeyPath,
+        ("Content-Range" = Option<String>, Header, pattern = r"^bytes [0-9]{1,18}-[0-9]{1,18}/([0-9]{1,18}|\*)$", description = "where the body belongs, such as `bytes 0-99/1000`; `*` stands for the size that the value has"),
     ),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "the bytes"),
+    request_body(content = Binary, content_type = "application/octet-stream", description = "the bytes"),
     responses(
         (status = 204, description = "it is stored"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
@@ -190,7 +189,7 @@ fn check_length(part: Part, length: usize) -> Result<(), Problem> {
     delete,
     path = "/s/{user}/{key}",
     tag = "state",
-    params(("user" = String, Path, description = "whose state"), ("key" = String, Path, description = "which value")),
+    params(KeyPath),
     responses(
         (status = 204, description = "there is none any more"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
