@@ -21,11 +21,15 @@ use crate::units::{show_duration, show_size};
 /// How much state a user may have in the store, and how much a command may hold in memory.
 const STATE: state::Limits = state::Limits { user_quota: 1 << 30, local: 2 << 30 };
 
-/// A runtime on an image with the limits of the command line. In a store, functions find state and other functions.
+/// How many bytes a user's shared files may have in the store.
+const SHARED_QUOTA: u64 = 1 << 30;
+
+/// A runtime on an image with the limits of the command line. In a store, functions find state, shared files and other functions.
 pub(crate) fn runtime(image: &Path, limits: Limits, store: Option<&Registry>) -> anyhow::Result<Runtime> {
     let mut builder = limited(limits).image(image);
     if let Some(store) = store.cloned() {
-        builder = builder.state(state(&store));
+        builder = builder.state(state(&store)).images(store.root().join("images"));
+        builder = builder.shared_files(store.root().join("files"), SHARED_QUOTA);
         // That a function cannot be read is for the one who chains to it the same as that there is none.
         builder = builder.lookup(move |user, name| store.source(user, name).ok());
     }
@@ -60,6 +64,15 @@ pub(crate) fn read_input(given: &Input) -> anyhow::Result<Vec<u8>> {
         (None, None) if io::stdin().is_terminal() => Ok(Vec::new()),
         (None, None) => read_stdin(),
     }
+}
+
+/// A function: the file's content, or an archive of a folder.
+pub(crate) fn read_function(path: &Path) -> anyhow::Result<Vec<u8>> {
+    if path.is_dir() {
+        return py_func::pack(path)
+            .with_context(|| input(format!("failed to read the function `{}`", path.display())));
+    }
+    read_file(path, "the function")
 }
 
 /// A file, or standard input if it is called `-`.

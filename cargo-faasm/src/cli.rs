@@ -161,9 +161,10 @@ pub(crate) struct Build {
 Examples:
   cargo faasm run hello.py --data world
   cargo faasm run resize.py < in.png > out.png
+  cargo faasm run project/
   cargo faasm run job.py --entry check --timeout 5s --memory 256MiB")]
 pub(crate) struct Run {
-    /// The file with the function
+    /// The file with the function; or the folder, or a zip or tar archive of one, with its `main.py` or `__init__.py`
     #[arg(value_name = "FILE")]
     pub(crate) source: PathBuf,
     /// The function to call
@@ -219,7 +220,8 @@ pub(crate) struct Upload {
     pub(crate) user: String,
     /// Its name
     pub(crate) function: String,
-    /// The file with the function, `-` for standard input [default: FUNCTION.py]; of the runtime, the directory of an image
+    /// The file with the function, or a folder or an archive; `-` for standard input [default: FUNCTION.py]. Of the runtime, the
+    /// directory of an image
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) image: Image,

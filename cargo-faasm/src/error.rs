@@ -206,7 +206,9 @@ pub(crate) fn call_exit(error: &CallError) -> Exit {
 
 fn runtime_exit(error: &RuntimeError) -> Exit {
     match error {
-        RuntimeError::Name { .. } | RuntimeError::NoSource { .. } => Exit::Input,
+        RuntimeError::Name { .. } | RuntimeError::NoSource { .. } | RuntimeError::Package { .. } => {
+            Exit::Input
+        }
         _ => Exit::Environment,
     }
 }

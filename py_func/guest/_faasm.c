@@ -2,7 +2,9 @@
  * faasm.h. The package `faasm` is what people use; it adds types, defaults and documentation. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/file.h>
 
 #include "faasm.h"
 #include "heap.h"
@@ -291,6 +293,33 @@ static PyObject *module_reseed_sqlite(PyObject *module, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+/* What the module `fcntl` is made of. The functions are those of wasi.c. */
+
+static PyObject *number_or_error(int result) { return result < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(result); }
+
+static PyObject *module_flock(PyObject *module, PyObject *arguments) {
+    (void)module;
+    int descriptor, operation;
+    if (!PyArg_ParseTuple(arguments, "ii", &descriptor, &operation)) return NULL;
+    return number_or_error(flock(descriptor, operation));
+}
+
+static PyObject *module_lock_range(PyObject *module, PyObject *arguments) {
+    (void)module;
+    int descriptor, command, type, whence;
+    long long start, length;
+    if (!PyArg_ParseTuple(arguments, "iiiLLi", &descriptor, &command, &type, &start, &length, &whence)) return NULL;
+    struct flock lock = {.l_type = (short)type, .l_whence = (short)whence, .l_start = start, .l_len = length};
+    return number_or_error(fcntl(descriptor, command, &lock));
+}
+
+static PyObject *module_fcntl(PyObject *module, PyObject *arguments) {
+    (void)module;
+    int descriptor, command, argument;
+    if (!PyArg_ParseTuple(arguments, "iii", &descriptor, &command, &argument)) return NULL;
+    return number_or_error(fcntl(descriptor, command, argument));
+}
+
 static PyObject *module_settle(PyObject *module, PyObject *argument) {
     (void)module;
     int everything = PyObject_IsTrue(argument);
@@ -303,6 +332,9 @@ static PyMethodDef methods[] = {
     {"input", module_input, METH_NOARGS, "The input of the call, as bytes."},
     {"output", module_output, METH_O, "Makes a bytes-like object the output of the call."},
     {"fail", module_fail, METH_VARARGS, "Reports how the load or the call failed: (kind, text)."},
+    {"flock", module_flock, METH_VARARGS, "(fd, operation)"},
+    {"lock_range", module_lock_range, METH_VARARGS, "(fd, command, type, start, length, whence)"},
+    {"fcntl", module_fcntl, METH_VARARGS, "(fd, command, argument)"},
     {"settle", module_settle, METH_O, "Makes the heap fit to be an image: of the interpreter, or only of a function."},
     {"reseed_sqlite", module_reseed_sqlite, METH_NOARGS, "Has SQLite draw a new seed when it needs random numbers."},
     {"get_output", module_get_output, METH_NOARGS, "What was given to output() last, as bytes."},

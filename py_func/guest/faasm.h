@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FAASM_ABI_VERSION 2
+#define FAASM_ABI_VERSION 3
 
 /* How a load or a call ended: the kind given to faasm_fail(). */
 #define FAASM_FAIL_EXCEPTION 1 /* an exception; the text is its traceback */
@@ -58,6 +58,14 @@
 #define FAASM_ERROR_RUNTIME 3 /* it cannot be done now: a limit was reached, a call failed */
 #define FAASM_ERROR_SYSTEM 4  /* storage or network failed */
 
+/* What faasm_lock() does: one of the first three, and any of the others. */
+#define FAASM_LOCK_NONE 0      /* gives a lock back */
+#define FAASM_LOCK_SHARED 1    /* others may have it, too */
+#define FAASM_LOCK_EXCLUSIVE 2 /* nobody else may */
+#define FAASM_LOCK_WAIT 4      /* waits until it can be had */
+#define FAASM_LOCK_TEST 8      /* only asks whether it could be had */
+#define FAASM_LOCK_FILE 16     /* as flock() has it: the lock is of the open file, and start and length mean nothing */
+
 #ifdef __wasm__
 #define FAASM_IMPORT(name) __attribute__((import_module("faasm"), import_name(#name)))
 #define FAASM_EXPORT(name) __attribute__((export_name(#name), visibility("default")))
@@ -88,6 +96,14 @@ int64_t faasm_request(uint32_t operation, const uint8_t *name, uint32_t name_len
  * Returns the length of the whole answer; with a capacity of 0 that is all it does. */
 uint32_t faasm_answer(uint8_t *buffer, uint32_t capacity, uint32_t offset) FAASM_IMPORT(answer);
 
+/* Makes another descriptor for what `descriptor` has open; both have one offset. With `exact` it is `target`, which is closed before;
+ * otherwise the lowest from `target` on that is free. Returns the new one, or the negative of an error number of WASI. */
+int32_t faasm_dup(uint32_t descriptor, uint32_t target, uint32_t exact) FAASM_IMPORT(dup);
+
+/* Locks `length` bytes of a file from `start` on, 0 stands for all of them, as POSIX has it: the call holds the lock against
+ * other calls and processes. `operation` is made of FAASM_LOCK_*. Returns 0 or the negative of an error number of WASI. */
+int32_t faasm_lock(uint32_t descriptor, uint32_t operation, uint64_t start, uint64_t length) FAASM_IMPORT(lock);
+
 /* Exports: implemented by the guest, called by the host in the order in which they stand here. */
 
 /* Returns FAASM_ABI_VERSION as the guest knows it. Changes nothing. */
@@ -101,7 +117,8 @@ uint64_t faasm_interrupt(void) FAASM_EXPORT(faasm_interrupt);
 int32_t faasm_init(void) FAASM_EXPORT(faasm_init);
 
 /* Imports a function's module. The input is three texts, each ended by a NUL (name, file name, default
- * entry point), and then the source. 0, or a failure was reported. */
+ * entry point), and then the source. Without a file name there is no source either, and the module is one in the directory
+ * /function. 0, or a failure was reported. */
 int32_t faasm_load(void) FAASM_EXPORT(faasm_load);
 
 /* Memory for the name of an entry point, to be filled by the host and passed to faasm_call(). NULL: out of memory. */

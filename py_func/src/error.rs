@@ -1,6 +1,7 @@
 //! Why there is no runtime, or no function.
 
 use crate::call::CallFailure;
+use crate::package::PackageError;
 
 /// Why a runtime could not be made or a function not be loaded. Every message continues "failed to …".
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,15 @@ pub enum Error {
     /// The image cannot be used.
     #[error("open the image")]
     Image(#[from] faasm_image::Error),
+
+    /// The directory for images of functions cannot be used.
+    #[error("keep images of functions in {}", directory.display())]
+    Images {
+        /// The directory.
+        directory: std::path::PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
 
     /// A guest offers another host interface than the one this crate has.
     #[error("use the image: it speaks version {guest} of the host interface and this program version {host}")]
@@ -41,6 +51,17 @@ pub enum Error {
         user: String,
         /// Which function.
         function: String,
+    },
+
+    /// The folder or archive that was given as a function cannot be one.
+    #[error("load {user}/{function}")]
+    Package {
+        /// Whose function.
+        user: String,
+        /// Which function.
+        function: String,
+        /// What is wrong with it.
+        source: PackageError,
     },
 
     /// The function's module could not be imported.
@@ -73,7 +94,12 @@ impl Error {
                 Some("run `cargo faasm build` again with the current version".to_owned())
             }
             Self::Load { source, .. } => source.error.hint(),
-            Self::Name { .. } | Self::NoSource { .. } | Self::Stopped | Self::Thread(_) => None,
+            Self::Package { source, .. } => source.hint(),
+            Self::Images { .. }
+            | Self::Name { .. }
+            | Self::NoSource { .. }
+            | Self::Stopped
+            | Self::Thread(_) => None,
         }
     }
 }

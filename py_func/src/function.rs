@@ -1,6 +1,7 @@
 //! Functions: a module that was imported once, kept as an image of the memory after that.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use tokio::sync::OnceCell;
 use crate::call::{Call, CallFailure, Cancel, Output};
 use crate::error::Error;
 use crate::executor::{Permit, Place};
-use crate::host::{CallContext, Host, Lineage};
+use crate::host::{CallContext, Host, Lineage, Volume};
+use crate::package;
 use crate::runtime::{Inner, Runtime};
 use crate::sandbox::Sandbox;
 
@@ -49,22 +51,31 @@ pub struct FunctionBuilder<'a> {
     name: String,
     file: Option<String>,
     source: Option<Vec<u8>>,
+    folder: Option<PathBuf>,
     entry: String,
 }
 
 impl<'a> FunctionBuilder<'a> {
     pub(crate) fn new(runtime: &'a Runtime, user: &str, name: &str) -> Self {
         let (user, name) = (user.to_owned(), name.to_owned());
-        Self { runtime, user, name, file: None, source: None, entry: DEFAULT_ENTRY.to_owned() }
+        Self { runtime, user, name, file: None, source: None, folder: None, entry: DEFAULT_ENTRY.to_owned() }
     }
 
-    /// The source of the function's module.
+    /// The source of the function's module; or an archive, zip, tar or tar.gz, of a [folder](Self::folder), as its bytes tell.
     pub fn source(mut self, source: impl Into<Vec<u8>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What tracebacks call the source; by default `<name>.py`.
+    /// A folder of the machine, in place of a source. It is read once, when the function is loaded, and the function sees it as
+    /// `/function`. The module is `main.py`, or else the package that `__init__.py` makes, at the folder's top or in its only
+    /// folder. Names that begin with a dot are left out.
+    pub fn folder(mut self, folder: impl AsRef<Path>) -> Self {
+        self.folder = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
+    /// What tracebacks call the source of a single module; by default `<name>.py`.
     pub fn file(mut self, file: impl Into<String>) -> Self {
         self.file = Some(file.into());
         self
@@ -91,7 +102,14 @@ impl<'a> FunctionBuilder<'a> {
         }
         let runtime = Arc::clone(&self.runtime.inner);
         let Self { user, name, entry, .. } = self;
-        let Some(source) = self.source else { return Err(Error::NoSource { user, function: name }) };
+        let source = match (self.folder, self.source) {
+            (Some(folder), _) => match package::pack(&folder) {
+                Ok(archive) => archive,
+                Err(source) => return Err(Error::Package { user, function: name, source }),
+            },
+            (None, Some(source)) => source,
+            (None, None) => return Err(Error::NoSource { user, function: name }),
+        };
         let file = self.file.unwrap_or_else(|| format!("{name}.py"));
         let module = Module { user, name, file, entry, source };
         let loaded = runtime.executor.run_blocking(module.load(&runtime, false, Lineage::default()));
@@ -124,19 +142,39 @@ impl Module {
         admitted: bool,
         lineage: Lineage,
     ) -> Result<Arc<Loaded>, Error> {
-        let Self { user, name, file, entry, source } = self;
+        let Self { user, name, file, entry, mut source } = self;
+        let seen = [user.as_bytes(), name.as_bytes(), file.as_bytes(), entry.as_bytes(), &source];
+        let kept = runtime.images.as_ref().map(|images| (images, images.key(&seen)));
+        let package = match package::archive_kind(&source).map(|_| package::open(&source, &name)) {
+            None => None,
+            Some(Ok(package)) => Some(package),
+            Some(Err(source)) => return Err(Error::Package { user, function: name, source }),
+        };
+        let (mut module, mut file) = (name.clone(), file);
+        let package = package.map(|package| {
+            // Without a file the module is one of the package.
+            (module, file, source) = (package.module, String::new(), Vec::new());
+            package.files
+        });
         // The texts end with a NUL, so none may contain one.
         let mut request = Vec::new();
-        for text in [&name, &file, &entry] {
+        for text in [&module, &file, &entry] {
             request.extend(text.bytes().filter(|&byte| byte != 0));
             request.push(0);
         }
         request.extend(source);
-        let context = |admission| CallContext::loading(runtime, &user, &name, lineage, admission);
-        match import(runtime, context, request, admitted).await {
-            Ok(memory) => Ok(Arc::new(Loaded { user, name, entry, memory: memory? })),
-            Err(source) => Err(Error::Load { user, function: name, source }),
+        if let Some(memory) = kept.as_ref().and_then(|(images, key)| images.open(runtime.base(), key)) {
+            return Ok(Arc::new(Loaded { user, name, entry, package, memory }));
         }
+        let context = |admission| CallContext::loading(runtime, &user, &name, lineage, admission);
+        let memory = match import(runtime, context, request, package.clone(), admitted).await {
+            Ok(memory) => memory?,
+            Err(source) => return Err(Error::Load { user, function: name, source }),
+        };
+        if let Some((images, key)) = kept {
+            images.save(&memory, &key);
+        }
+        Ok(Arc::new(Loaded { user, name, entry, package, memory }))
     }
 }
 
@@ -144,10 +182,11 @@ async fn import(
     runtime: &Arc<Inner>,
     context: impl FnOnce((Permit, Place)) -> CallContext,
     request: Vec<u8>,
+    package: Option<Arc<Volume>>,
     admitted: bool,
 ) -> Result<faasm_image::Result<MemoryImage>, CallFailure> {
     let admission = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(runtime))?;
-    let host = Host::new(request, context(admission));
+    let host = Host::new(request, package, context(admission));
     let mut sandbox = Sandbox::new(runtime, runtime.base(), host, None)?;
     let status = sandbox.guest.call("faasm_load", ()).await;
     let memory = sandbox.guest.capture();
@@ -171,6 +210,8 @@ pub(crate) struct Loaded {
     pub(crate) user: String,
     pub(crate) name: String,
     pub(crate) entry: String,
+    /// The files of a function that is a package.
+    package: Option<Arc<Volume>>,
     memory: MemoryImage,
 }
 
@@ -184,7 +225,8 @@ impl Loaded {
         let Request { input, entry, timeout, lineage, admitted, cancel } = request;
         let admission = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(&runtime))?;
         let context = CallContext::calling(&runtime, &self, entry.as_deref(), lineage, admission);
-        let mut sandbox = Sandbox::new(&runtime, &self.memory, Host::new(input, context), timeout)?;
+        let host = Host::new(input, self.package.clone(), context);
+        let mut sandbox = Sandbox::new(&runtime, &self.memory, host, timeout)?;
         cancel.arm(sandbox.guest.stopper());
         let status = sandbox.call(entry.as_deref().unwrap_or_default()).await;
         // From here on there is nothing left to stop, and soon another call in its place.

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use faasm_image::{Fault, Limits};
+use faasm_image::{Fault, Limits, Program};
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder};
 
 use crate::call::CallError;
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::runtime::Inner;
 
 /// A run of the interpreter that is about to start. It has the process's standard streams, the arguments and directories it
@@ -62,13 +62,15 @@ impl<'a> Interpreter<'a> {
         for (directory, guest, permissions) in &self.directories {
             wasi.preopened_dir(directory, guest, *permissions).map_err(faasm_image::Error::from)?;
         }
-        wasi.preopened_dir(self.runtime.root(), "/", FsPerms::ReadOnly).map_err(faasm_image::Error::from)?;
+        wasi.preopened_dir(self.runtime.image().root(), "/", FsPerms::ReadOnly)
+            .map_err(faasm_image::Error::from)?;
         let host = Host::command(wasi);
 
         let runtime = self.runtime;
+        let program = Program::new(&runtime.image().load_code()?, host::link_command)?;
         let run = async {
             let limits = Limits { memory: 4 << 30, deadline: None, interrupt: None };
-            let mut guest = runtime.program.instantiate(&runtime.boot()?, limits, host)?;
+            let mut guest = program.instantiate(&runtime.boot()?, limits, host)?;
             let status = match guest.call::<_, ()>("_initialize", ()).await {
                 Ok(()) => guest.call("faasm_python", ()).await,
                 Err(fault) => Err(fault),

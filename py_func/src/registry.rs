@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! functions/<user>/<function>/meta.json            what is stored, and which file is the source
-//! functions/<user>/<function>/function-<hash>.py   the source
+//! functions/<user>/<function>/function-<hash>.py   the source; `.zip`, `.tar` or `.tar.gz` if it is a package
 //! runtimes/<hash>/                                 an image
 //! runtime.json                                     which of them is used
+//! images/                                          what functions have imported, made again if it is lost
+//! state/                                           the functions' state
 //! lock                                             held by whoever reads (shared) or writes (exclusively)
 //! ```
 //!
@@ -27,12 +29,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::function::{Function, is_valid_name};
+use crate::package;
 use crate::runtime::Runtime;
 pub use error::RegistryError;
 use files::{Lock, io};
 
 /// The name under which a runtime is uploaded, which no function can have.
 pub const RUNTIME_NAME: &str = "py_func";
+
+/// What the name of a function's file ends with that is no package.
+const MODULE: &str = "py";
 
 const META: &str = "meta.json";
 const RUNTIME: &str = "runtime.json";
@@ -52,9 +58,11 @@ pub struct StoredFunction {
     pub user: String,
     /// Its name.
     pub name: String,
-    /// The size of its source, in bytes.
+    /// Whether it is a package, and not a single module.
+    pub is_package: bool,
+    /// The size of its source or archive, in bytes.
     pub bytes: u64,
-    /// The SHA-256 of its source, in lower-case hexadecimal.
+    /// The SHA-256 of its source or archive, in lower-case hexadecimal.
     pub sha256: String,
     /// When it was uploaded.
     pub uploaded: SystemTime,
@@ -117,7 +125,7 @@ impl Registry {
         &self.root
     }
 
-    /// Stores a function, in the place of an older one of that name. It is loaded on `runtime` first, so that what is stored can
+    /// Stores a function, its source or an archive of a package, in the place of an older one of that name. It is loaded on `runtime` first, so that what is stored can
     /// be loaded.
     ///
     /// # Errors
@@ -133,7 +141,8 @@ impl Registry {
     pub(crate) fn store(&self, user: &str, name: &str, source: &[u8]) -> Result<StoredFunction> {
         let sha256 = hash(source);
         // Part of the hash is enough: the directory has one source, two while it is being replaced.
-        let file = format!("function-{}.py", &sha256[..16]);
+        let kind = package::archive_kind(source).unwrap_or(MODULE);
+        let file = format!("function-{}.{kind}", &sha256[..16]);
         let meta = Meta { source: file, bytes: source.len() as u64, sha256, uploaded: now() };
 
         let _lock = Lock::exclusive(&self.root)?;
@@ -155,7 +164,7 @@ impl Registry {
         Ok(runtime.function(user, name).source(source).load()?)
     }
 
-    /// The source of a function.
+    /// The source of a function, or its archive.
     ///
     /// # Errors
     ///
@@ -291,10 +300,11 @@ impl Registry {
 
 impl Meta {
     fn into_function(self, user: &str, name: &str) -> StoredFunction {
-        let Self { bytes, sha256, uploaded, .. } = self;
+        let Self { source, bytes, sha256, uploaded } = self;
         StoredFunction {
             user: user.to_owned(),
             name: name.to_owned(),
+            is_package: Path::new(&source).extension() != Some(MODULE.as_ref()),
             bytes,
             sha256,
             uploaded: time(uploaded),

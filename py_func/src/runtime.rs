@@ -12,7 +12,8 @@ use faasm_image::{Image, Interrupt, Limits, MemoryImage, Program};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::function::{FunctionBuilder, Functions, Lookup};
-use crate::host::{self, Host, abi};
+use crate::host::{self, Host, Library, SharedFiles, abi};
+use crate::images::Images;
 use crate::interpreter::Interpreter;
 use crate::state::{self, Memory, State};
 
@@ -32,13 +33,16 @@ pub(crate) struct Inner {
     pub(crate) state: State,
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) functions: Functions,
+    pub(crate) images: Option<Images>,
     /// The number of the next call.
     pub(crate) next_call: AtomicU64,
     pub(crate) chain_depth: u32,
     pub(crate) chain_calls: u32,
     interrupt: Option<Interrupt>,
+    pub(crate) library: Library,
+    pub(crate) shared: Option<SharedFiles>,
+    pub(crate) tmp_limit: u64,
     image: Image,
-    root: Arc<Path>,
     base: MemoryImage,
     pub(crate) memory_limit: usize,
 }
@@ -82,8 +86,8 @@ impl Runtime {
 }
 
 impl Inner {
-    pub(crate) fn root(&self) -> Arc<Path> {
-        Arc::clone(&self.root)
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
     }
 
     pub(crate) fn base(&self) -> &MemoryImage {
@@ -115,8 +119,11 @@ pub struct RuntimeBuilder {
     state: Option<State>,
     config: BTreeMap<String, String>,
     lookup: Option<Box<Lookup>>,
+    images: Option<PathBuf>,
     chain_depth: u32,
     chain_calls: u32,
+    shared: Option<SharedFiles>,
+    tmp_limit: u64,
 }
 
 /// How long a call that has reached its time limit may take to end by itself.
@@ -137,8 +144,11 @@ impl Default for RuntimeBuilder {
             state: None,
             config: BTreeMap::new(),
             lookup: None,
+            images: None,
             chain_depth: 16,
             chain_calls: 1000,
+            shared: None,
+            tmp_limit: 64 << 20,
         }
     }
 }
@@ -193,16 +203,39 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Where the source of a function is looked up, by user and name, that others chain to and that nobody has loaded. It is asked each
+    /// Where the source of a function, or an archive of one, is looked up, by user and name, that others chain to and that nobody has loaded. It is asked each
     /// time, so that a function can be replaced, and blocks the call that chains.
     pub fn lookup(mut self, source: impl Fn(&str, &str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
         self.lookup = Some(Box::new(source));
         self
     }
 
+    /// A directory in which the images of functions are kept, so that another program, or this one when it is started again, need not
+    /// import what was imported before with the same source, name, user and configuration. What a module does while it is imported is
+    /// then done once for all of them. Images that nobody used for 30 days are removed. The directory is trusted as programs are.
+    pub fn images(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.images = Some(directory.into());
+        self
+    }
+
     /// How deeply calls may be chained, and how many calls may come of one that was not chained. By default 16 and 1000.
     pub fn chain_limits(mut self, depth: u32, calls: u32) -> Self {
         (self.chain_depth, self.chain_calls) = (depth, calls);
+        self
+    }
+
+    /// How many bytes a call may have in its private `/tmp`, which is in memory. By default 64 MiB. Each file or directory counts for 640
+    /// bytes besides its content and its name.
+    pub fn tmp_limit(mut self, bytes: u64) -> Self {
+        self.tmp_limit = bytes;
+        self
+    }
+
+    /// A directory of the machine, which need not exist, for files that the calls of a user share and see as `/shared`. Each user has a
+    /// directory in it, and in that at most `quota` bytes, in blocks of 4096 and with one for each file or directory. By
+    /// default there are no shared files.
+    pub fn shared_files(mut self, directory: impl Into<PathBuf>, quota: u64) -> Self {
+        self.shared = Some(SharedFiles::new(directory.into(), quota));
         self
     }
 
@@ -217,8 +250,13 @@ impl RuntimeBuilder {
         let base = image.base()?;
         let executor = Executor::start(self.threads, self.queue)?;
         let state = self.state.unwrap_or_else(|| State::new(Arc::new(Memory::default()), DEFAULT_STATE));
+        let images = self.images.map(|directory| {
+            let config = self.config.iter().flat_map(|(name, value)| [name.as_str(), value]);
+            Images::new(&directory, &image, config).map_err(|source| Error::Images { directory, source })
+        });
         let mut inner = Inner {
             program,
+            images: images.transpose()?,
             executor,
             output_limit: self.output_limit,
             timeout: self.timeout,
@@ -230,7 +268,9 @@ impl RuntimeBuilder {
             chain_depth: self.chain_depth,
             chain_calls: self.chain_calls,
             interrupt: None,
-            root: image.root().into(),
+            library: Library::new(image.root().to_path_buf()),
+            shared: self.shared,
+            tmp_limit: self.tmp_limit,
             image,
             base,
             memory_limit: self.memory_limit,

@@ -67,8 +67,6 @@ impl Sandbox {
         let over_memory = |text: String| CallError::MemoryLimit { limit: self.memory_limit, text };
         let over_time = |text: String| CallError::TimeLimit { limit: self.time_limit, text };
         let error = match (remains.failure, status) {
-            // Whatever a flood led to, the flood is what to report.
-            _ if remains.flooded => CallError::OutputLimit { limit: self.output_limit },
             (_, Err(Fault::Deadline)) => over_time(String::new()),
             (_, Err(Fault::Memory)) => over_memory(String::new()),
             (_, Err(Fault::StackOverflow)) => CallError::StackLimit,

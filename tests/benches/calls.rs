@@ -16,6 +16,17 @@ def faasm_main(data):
     return json.dumps({"id": order["id"], "total": total, "items": len(order["items"])})
 "#;
 
+/// Calls that use files.
+const FILES: [(&str, &str); 4] = [
+    ("one stat of a library file", "os.stat('/lib/python3.13/os.py')"),
+    ("reading a library file of 40 KiB", "open('/lib/python3.13/os.py', 'rb').read()"),
+    ("importing csv", "import csv"),
+    (
+        "writing and reading 64 KiB in /tmp",
+        "open('/tmp/f', 'wb').write(bytes(65536)); open('/tmp/f', 'rb').read()",
+    ),
+];
+
 fn main() {
     // `cargo test --benches` runs this, too, to see whether it works.
     let rounds = if std::env::args().any(|it| it == "--bench") { 5000 } else { 10 };
@@ -34,6 +45,10 @@ fn main() {
         &vec![b'x'; 1 << 20],
         rounds / 10,
     );
+    for (name, body) in FILES {
+        let source = format!("import os\ndef faasm_main():\n    {body}\n");
+        calls(name, &load(&runtime, &source), b"", rounds / 10);
+    }
     throughput(&noop, rounds);
     cold(&runtime, rounds / 50);
     in_turn(&runtime, rounds / 5);

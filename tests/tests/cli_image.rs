@@ -266,9 +266,9 @@ fn from_upload_to_invoke() {
     place.faasm("invoke python echo --data hello").assert().success().stdout_eq("hello");
     place.faasm("invoke python late").assert().success().stdout_eq("late");
     place.faasm("list").assert().success().stdout_eq(str![[r#"
-USER    FUNCTION  SIZE  UPLOADED
-python  echo      34 B  just now
-python  late      31 B  just now
+USER    FUNCTION  KIND    SIZE  UPLOADED
+python  echo      module  34 B  just now
+python  late      module  31 B  just now
 
 "#]]);
 
@@ -289,6 +289,34 @@ error: python/echo was not uploaded, because it cannot be loaded
     let functions = json(&place.faasm("list --message-format json").assert().success());
     let names: Vec<&Value> = functions.iter().map(|it| &it["function"]).collect();
     assert_eq!(names, ["echo", "late"]);
+}
+
+#[test]
+fn packages_and_shared_files() {
+    let place = place();
+    fs::create_dir_all(place.path().join("project/data")).unwrap();
+    place.file("project/data/word.txt", "word");
+    place.file("project/helper.py", "def read(): return open('/function/data/word.txt').read()\n");
+    place.file("project/main.py", "import helper\ndef faasm_main(): return helper.read()\n");
+    place.faasm("run project").assert().success().stdout_eq("word").stderr_eq("");
+    place.faasm("upload python project project").assert().success();
+    place.faasm("invoke python project").assert().success().stdout_eq("word");
+    let listed = json(&place.faasm("list --message-format json").assert().success());
+    assert_eq!((&listed[0]["function"], &listed[0]["package"]), (&"project".into(), &true.into()));
+    // Shared files stay in the store.
+    place.file("count.py", "import os\ndef faasm_main():\n    with open('/shared/f', 'ab') as f: f.write(b'x')\n    return str(os.path.getsize('/shared/f'))\n");
+    place.faasm("upload python count").assert().success();
+    place.faasm("invoke python count").assert().success().stdout_eq("1");
+    place.faasm("invoke python count").assert().success().stdout_eq("2");
+
+    fs::rename(place.path().join("project/main.py"), place.path().join("project/other.py")).unwrap();
+    place.faasm("run project").assert().code(3).stderr_eq(str![[r#"
+error: failed to load python/project
+  caused by: failed to find the module of the package: there is no `main.py` and no `__init__.py` in project/
+
+hint: put the entry point into `main.py` at the top of the folder or archive, or in its only folder
+
+"#]]);
 }
 
 #[test]

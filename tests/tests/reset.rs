@@ -100,6 +100,8 @@ fn link(linker: &mut Linker<Host>) -> Result<()> {
     linker.func_wrap("faasm", "output", |_: u32, _: u32| ())?;
     linker.func_wrap("faasm", "fail", |_: u32, _: u32, _: u32| ())?;
     linker.func_wrap("faasm", "answer", |_: u32, _: u32, _: u32| 0_u32)?;
+    linker.func_wrap("faasm", "dup", |_: u32, _: u32, _: u32| -1_i32)?;
+    linker.func_wrap("faasm", "lock", |_: u32, _: u32, _: u64, _: u64| 0_i32)?;
     linker.func_wrap("faasm", "request", |_: u32, _: u32, _: u32, _: u32, _: u32, _: u64, _: u64| -1_i64)?;
     Ok(())
 }

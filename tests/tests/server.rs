@@ -72,6 +72,22 @@ fn what_cannot_be_loaded_is_not_stored() {
 }
 
 #[test]
+fn packages_are_uploaded_as_archives() {
+    let server = start();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("main.py"), "import helper\ndef faasm_main(): return helper.text\n")
+        .unwrap();
+    std::fs::write(folder.path().join("helper.py"), "text = 'from the other module'\n").unwrap();
+    let archive = py_func::pack(folder.path()).unwrap();
+    let stored: FunctionDocument = json(server.put("/p/python/package", archive.clone()), 201);
+    assert!(stored.is_package);
+    assert_eq!(server.post("/invoke/python/package", "").text().unwrap(), "from the other module");
+    assert!(server.get("/p/python/package").bytes().unwrap() == archive);
+    problem(server.put("/p/python/package", &b"PK\x03\x04 and nothing else"[..]), 422, "package");
+    assert_eq!(server.post("/invoke/python/package", "").status(), 200);
+}
+
+#[test]
 fn bytes_of_every_kind_go_in_and_out() {
     let server = start();
     server.upload("echo", ECHO);

@@ -56,18 +56,21 @@ pub(super) fn run(shell: &Shell, arguments: &List) -> anyhow::Result<ExitCode> {
 }
 
 fn function_table(functions: &[StoredFunction]) -> String {
-    let mut rows = vec![["USER", "FUNCTION", "SIZE", "UPLOADED"].map(str::to_owned)];
-    rows.extend(
-        functions
-            .iter()
-            .map(|it| [it.user.clone(), it.name.clone(), show_size(it.bytes), show_age(age(it.uploaded))]),
-    );
+    let mut rows = vec![["USER", "FUNCTION", "KIND", "SIZE", "UPLOADED"].map(str::to_owned)];
+    rows.extend(functions.iter().map(|it| {
+        let kind = if it.is_package { "package" } else { "module" };
+        let (size, age) = (show_size(it.bytes), show_age(age(it.uploaded)));
+        [it.user.clone(), it.name.clone(), kind.to_owned(), size, age]
+    }));
     shell::table(&rows)
 }
 
 pub(super) fn function_json(reason: &str, function: &StoredFunction) -> Value {
-    let StoredFunction { user, name, bytes, sha256, uploaded } = function;
-    json!({ "reason": reason, "user": user, "function": name, "bytes": bytes, "sha256": sha256, "uploaded": unix(*uploaded) })
+    let StoredFunction { user, name, is_package, bytes, sha256, uploaded } = function;
+    json!({
+        "reason": reason, "user": user, "function": name, "package": is_package, "bytes": bytes, "sha256": sha256,
+        "uploaded": unix(*uploaded),
+    })
 }
 
 pub(super) fn runtime_json(reason: &str, runtime: &StoredRuntime) -> Value {

@@ -14,7 +14,7 @@ const USER: &str = "python";
 
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Run) -> anyhow::Result<ExitCode> {
     // What is wrong with files is said before an image is built for minutes.
-    let source = call::read_file(&arguments.source, "the function")?;
+    let source = call::read_function(&arguments.source)?;
     let input = call::read_input(&arguments.input)?;
     let image = image::select(*shell, global, &arguments.image, None)?;
     let runtime = call::runtime(&image.directory, arguments.limits, None)?;

@@ -54,7 +54,7 @@ fn upload_remotely(
 fn source(arguments: &Upload) -> anyhow::Result<Vec<u8>> {
     let default = || PathBuf::from(format!("{}.py", arguments.function));
     let file = arguments.file.clone().unwrap_or_else(default);
-    call::read_file(&file, "the function")
+    call::read_function(&file)
 }
 
 fn upload_runtime(

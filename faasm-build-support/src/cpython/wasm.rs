@@ -14,7 +14,7 @@ use crate::hosttools;
 use crate::progress::Context;
 use crate::toolchain::{self, Toolchain};
 
-const RECIPE: &str = "3";
+const RECIPE: &str = "4";
 
 /// Archives of the build tree, below `Modules`, that libpython refers to.
 const MODULE_ARCHIVES: [&str; 3] =
@@ -24,6 +24,34 @@ const MODULE_ARCHIVES: [&str; 3] =
 const CONFIG_SITE: &str = "
 # Emulated by copying the file into memory: a private, read-only copy is not what the module `mmap` promises.
 ac_cv_func_mmap=no
+
+# The guest has these itself (py_func/guest/wasi.c).
+ac_cv_func_dup=yes
+ac_cv_func_dup2=yes
+ac_cv_func_dup3=yes
+ac_cv_func_getegid=yes
+ac_cv_func_geteuid=yes
+ac_cv_func_getgid=yes
+ac_cv_func_getuid=yes
+ac_cv_func_umask=yes
+";
+
+/// The declarations of these functions, which WASI's headers leave out. Everything that uses Python includes `pyconfig.h` first.
+const DECLARATIONS: &str = "
+#ifdef __cplusplus
+extern \"C\" {
+#endif
+int dup(int);
+int dup2(int, int);
+int dup3(int, int, int);
+unsigned int getegid(void);
+unsigned int geteuid(void);
+unsigned int getgid(void);
+unsigned int getuid(void);
+unsigned int umask(unsigned int);
+#ifdef __cplusplus
+}
+#endif
 ";
 
 /// CPython for WebAssembly.
@@ -79,7 +107,8 @@ pub fn wasm(cx: &Context, toolchain: &Toolchain) -> Result<Wasm> {
         .value("toolchain", toolchain.identity())
         .value("libraries", libraries.key.hex())
         .value("native", native.key.hex())
-        .value("config.site", CONFIG_SITE);
+        .value("config.site", CONFIG_SITE)
+        .value("declarations", DECLARATIONS);
     let directory = cx.entry("cpython", &format!("{VERSION}-wasm32-wasi"), &key, |directory| {
         const STEP: &str = "cpython wasm32-wasi";
         let log = command::new_log(cx, STEP)?;
@@ -92,7 +121,9 @@ pub fn wasm(cx: &Context, toolchain: &Toolchain) -> Result<Wasm> {
         make.current_dir(&build)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("SOURCE_DATE_EPOCH", super::RELEASED)
-            .arg("all");
+            .arg("all")
+            // The interpreter that is linked here, and thrown away, has nobody who implements what the guest does.
+            .arg("LINKFORSHARED=-Wl,--allow-undefined");
         command::configure_make(cx, &mut make);
         command::run(STEP, &log, &mut make)?;
         install(&source, &build, directory)?;
@@ -142,7 +173,10 @@ fn configure(
             .env("PKG_CONFIG", "false")
             .env("READELF", "false")
             .envs(libraries.configure_variables()),
-    )
+    )?;
+    let header = build.join("pyconfig.h");
+    let configured = fs::read_to_string(&header).map_err(Error::io("read", &header))?;
+    fs::write(&header, configured + DECLARATIONS).map_err(Error::io("write", &header))
 }
 
 fn install(source: &Path, build: &Path, directory: &Path) -> Result<()> {

@@ -78,6 +78,8 @@ fn link(linker: &mut Linker<Host>) -> faasm_image::host::Result<()> {
     // Nothing else is there yet, and nothing asks for it: what is imported runs no code of users.
     linker.func_wrap("faasm", "output", |_: u32, _: u32| too_early::<()>())?;
     linker.func_wrap("faasm", "answer", |_: u32, _: u32, _: u32| too_early::<u32>())?;
+    linker.func_wrap("faasm", "dup", |_: u32, _: u32, _: u32| too_early::<i32>())?;
+    linker.func_wrap("faasm", "lock", |_: u32, _: u32, _: u64, _: u64| too_early::<i32>())?;
     linker.func_wrap("faasm", "request", |_: u32, _: u32, _: u32, _: u32, _: u32, _: u64, _: u64| {
         too_early::<i64>()
     })?;

@@ -6,7 +6,7 @@ reported to the host here, so that no exception of theirs reaches C.
 
 import ast  # traceback imports it for every report, which then would be slow, and impossible without memory
 import gc
-import importlib
+import importlib.machinery
 import linecache
 import os
 import sys
@@ -18,6 +18,9 @@ import _faasm
 # 0 to 2 are the standard streams, 3 is the root of the file system.
 _FIRST_DESCRIPTOR = 4
 _LAST_DESCRIPTOR = 255
+
+# Where the files of a function are that is a package.
+_PACKAGE = "/function"
 
 # Entries of a traceback that are shown at its beginning and at its end. Together they are more than Python's own limit of
 # recursion; a function that has raised that gets as deep as memory allows, and would take minutes to report.
@@ -62,7 +65,8 @@ def prepare(preloads):
 
 
 def load(request):
-    """Imports the module of a function and makes the memory fit to be its image: `name NUL file NUL entry NUL source`."""
+    """Imports the module of a function and makes the memory fit to be its image: `name NUL file NUL entry NUL source`. Without a
+    file it is one of a package."""
     return _import(request) or _settle(False)
 
 
@@ -70,15 +74,30 @@ def _import(request):
     global _main, _main_takes_input
     name, file, entry, source = request.split(b"\0", 3)
     name, file, entry = name.decode(), file.decode(), entry.decode()
+    module = _load_source(name, file, source) if file else _load_package(name)
+    if module is None:
+        return -1
+    sys.modules["faasm._function"] = module
+    _main = getattr(module, entry, None)
+    if callable(_main):
+        _main_takes_input = _takes_input(_main)
+    else:
+        _main = None
+    return 0
+
+
+def _load_source(name, file, source):
+    """The module that a source makes, or None if that failed, which is reported then."""
     try:
         code = compile(source, file, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as exception:
         # ValueError is what a NUL byte in the source raises.
         _faasm.fail(_faasm.FAASM_FAIL_SYNTAX, _format(exception))
-        return -1
+        return None
     except (MemoryError, RecursionError) as exception:
         # The compiler's words for a source that is nested too deeply, too.
-        return _fail(exception)
+        _fail(exception)
+        return None
     # Tracebacks show lines of the source, which is no file here. The cache is where linecache would put them.
     linecache.cache[file] = (len(source), None, source.decode(errors="replace").splitlines(True), file)
     # A function may be called `json`: that must not become the module that others get to import.
@@ -90,16 +109,50 @@ def _import(request):
     try:
         exec(code, module.__dict__)
     except BaseException as exception:
-        return _fail(exception)
+        _fail(exception)
+        return None
     finally:
         _flush()
-    sys.modules["faasm._function"] = module
-    _main = getattr(module, entry, None)
-    if callable(_main):
-        _main_takes_input = _takes_input(_main)
-    else:
-        _main = None
-    return 0
+    return module
+
+
+def _load_package(name):
+    """A module of the function's package, or None if it cannot be imported, which is reported then."""
+    if name in sys.stdlib_module_names or name in sys.modules:
+        problem = f"the package is called {name}, as a module of the image is, which others would get in its place"
+        _faasm.fail(_faasm.FAASM_FAIL_EXCEPTION, problem.encode())
+        return None
+    sys.path_hooks.insert(0, _package_finder)
+    sys.path.insert(0, _PACKAGE)
+    try:
+        # Unlike importlib.import_module(), this takes the import system's frames out of tracebacks.
+        return __import__(name)
+    except SyntaxError as exception:
+        own = exception.filename and os.path.exists(os.path.join(_PACKAGE, exception.filename))
+        if own:
+            _faasm.fail(_faasm.FAASM_FAIL_SYNTAX, _format(exception))
+        else:
+            _fail(exception)
+    except BaseException as exception:
+        _fail(exception)
+    finally:
+        _flush()
+    return None
+
+
+def _package_finder(path):
+    """A path hook for directories of the package."""
+    if path != _PACKAGE and not path.startswith(_PACKAGE + "/"):
+        raise ImportError
+    return importlib.machinery.FileFinder(path, (_PackageLoader, [".py"]))
+
+
+class _PackageLoader(importlib.machinery.SourceFileLoader):
+    """Has tracebacks name files as they are called in the package. That is where linecache finds them, too, because the package
+    is on `sys.path`."""
+
+    def source_to_code(self, data, path, *, _optimize=-1):
+        return super().source_to_code(data, path.removeprefix(_PACKAGE + "/"), _optimize=_optimize)
 
 
 def call(entry):
@@ -233,7 +286,8 @@ def _fail_entry(module, entry):
         for name, value in vars(module).items()
         if isinstance(value, types.FunctionType) and value.__module__ == module.__name__ and not name.startswith("_")
     )
-    text = f"{module.__file__} has no function {entry!r}"
+    file = (module.__file__ or module.__name__).removeprefix(_PACKAGE + "/")
+    text = f"{file} has no function {entry!r}"
     text += f"; it has {', '.join(there)}" if there else ", and no other"
     _faasm.fail(_faasm.FAASM_FAIL_ENTRY, text.encode())
     return -1

@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "all of the interface is here, whatever the host uses of it")]
 
-pub(crate) const FAASM_ABI_VERSION: u32 = 2;
+pub(crate) const FAASM_ABI_VERSION: u32 = 3;
 pub(crate) const FAASM_FAIL_EXCEPTION: u32 = 1;
 pub(crate) const FAASM_FAIL_SYNTAX: u32 = 2;
 pub(crate) const FAASM_FAIL_ENTRY: u32 = 3;
@@ -41,3 +41,9 @@ pub(crate) const FAASM_ERROR_KEY: u32 = 1;
 pub(crate) const FAASM_ERROR_VALUE: u32 = 2;
 pub(crate) const FAASM_ERROR_RUNTIME: u32 = 3;
 pub(crate) const FAASM_ERROR_SYSTEM: u32 = 4;
+pub(crate) const FAASM_LOCK_NONE: u32 = 0;
+pub(crate) const FAASM_LOCK_SHARED: u32 = 1;
+pub(crate) const FAASM_LOCK_EXCLUSIVE: u32 = 2;
+pub(crate) const FAASM_LOCK_WAIT: u32 = 4;
+pub(crate) const FAASM_LOCK_TEST: u32 = 8;
+pub(crate) const FAASM_LOCK_FILE: u32 = 16;

@@ -4,27 +4,32 @@ pub(crate) mod abi;
 mod chain;
 mod clock;
 mod context;
+mod files;
 mod request;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use faasm_image::host::{Caller, Extern, Linker, Result, format_err};
+use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
-use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use crate::runtime::Inner;
 
 pub(crate) use context::{CallContext, Lineage, WaitedTooLong};
+pub(crate) use files::{Library, SharedFiles, TOP, Volume};
+
+use files::{Files, wasi};
 
 /// The host's side of one sandbox.
 #[derive(Default)]
 pub(crate) struct Host {
-    /// Made when the guest first asks for something of it, which many calls never do.
-    wasi: Option<WasiP1Ctx>,
-    root: Option<Arc<Path>>,
+    /// Made when the guest first asks for a file, which many calls never do.
+    files: Option<Box<Files>>,
+    /// Of the interpreter as a command, which has no files of ours.
+    command: Option<WasiP1Ctx>,
+    /// The files of a function that is a package.
+    package: Option<Arc<Volume>>,
     input: Vec<u8>,
     output: Vec<u8>,
     output_limit: usize,
@@ -34,8 +39,6 @@ pub(crate) struct Host {
     answer: Vec<u8>,
     /// `None` where there is no call: while a guest is asked about itself, and for the interpreter as a command.
     context: Option<Box<CallContext>>,
-    /// Standard output and standard error.
-    streams: Option<(MemoryOutputPipe, MemoryOutputPipe)>,
 }
 
 /// What a sandbox has left, however it ended.
@@ -45,8 +48,6 @@ pub(crate) struct Remains {
     pub(crate) failure: Option<(u32, String)>,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
-    /// Whether standard output or standard error went over the limit.
-    pub(crate) flooded: bool,
 }
 
 /// The error by which a guest is ended that puts out more than it may.
@@ -56,60 +57,57 @@ pub(crate) struct OutputTooLarge;
 
 impl Host {
     /// A host that gives its guest `input` and, when it has begun, the files of the runtime.
-    pub(crate) fn new(input: Vec<u8>, context: CallContext) -> Self {
-        Self { input, context: Some(Box::new(context)), ..Self::default() }
+    pub(crate) fn new(input: Vec<u8>, package: Option<Arc<Volume>>, context: CallContext) -> Self {
+        Self { input, package, context: Some(Box::new(context)), ..Self::default() }
     }
 
     /// Prepares for a guest of this runtime, which is to end at `deadline`.
     pub(crate) fn begin(&mut self, runtime: &Inner, deadline: Option<Instant>) {
-        self.root = Some(runtime.root());
         self.output_limit = runtime.output_limit;
         self.deadline = deadline;
     }
 
-    fn wasi(&mut self) -> &mut WasiP1Ctx {
-        self.wasi.get_or_insert_with(|| {
-            // A pipe closes when it is full. With one byte of room beyond the limit, being full tells a flood from a close fit.
-            let pipe = || MemoryOutputPipe::new(self.output_limit.saturating_add(1));
-            let (stdout, stderr) = (pipe(), pipe());
-            let mut wasi = WasiCtxBuilder::new();
-            wasi.allow_blocking_current_thread(true)
-                .monotonic_clock(clock::Monotonic)
-                .stdout(stdout.clone())
-                .stderr(stderr.clone());
-            if let Some(root) = &self.root {
-                // If the directory is gone, the guest finds no file, which is what there is.
-                let _ = wasi.preopened_dir(root, "/", FsPerms::ReadOnly);
-            }
-            self.streams = Some((stdout, stderr));
-            wasi.build_p1()
-        })
+    fn make_files(&self) -> Result<Files> {
+        let context =
+            self.context.as_ref().ok_or_else(|| format_err!("this is no call: there are no files"))?;
+        let runtime = &context.runtime;
+        let shared = runtime.shared.as_ref().map(|shared| shared.of(&context.user));
+        Ok(Files::new(&runtime.library, self.package.clone(), shared, runtime.tmp_limit, self.output_limit))
     }
 
     /// A host for the interpreter as a command, which has what `wasi` gives it.
     pub(crate) fn command(mut wasi: WasiCtxBuilder) -> Self {
         let wasi = wasi.allow_blocking_current_thread(true).monotonic_clock(clock::Monotonic).build_p1();
-        Self { wasi: Some(wasi), output_limit: usize::MAX, ..Self::default() }
+        Self { command: Some(wasi), output_limit: usize::MAX, ..Self::default() }
     }
 
     pub(crate) fn into_remains(self) -> Remains {
-        let take = |pipe: &MemoryOutputPipe| {
-            let mut bytes = pipe.contents().to_vec();
-            let flooded = bytes.len() > self.output_limit;
-            bytes.truncate(self.output_limit);
-            (bytes, flooded)
-        };
-        let streams = self.streams.as_ref().map(|(stdout, stderr)| (take(stdout), take(stderr)));
-        let ((stdout, out_flooded), (stderr, err_flooded)) = streams.unwrap_or_default();
-        let flooded = out_flooded || err_flooded;
-        Remains { output: self.output, failure: self.failure, stdout, stderr, flooded }
+        let [stdout, stderr] = self.files.map(|files| files.into_outputs()).unwrap_or_default();
+        Remains { output: self.output, failure: self.failure, stdout, stderr }
     }
 }
 
-/// Makes the imports of the guest known to `linker`. Their types are compared with the guest's when a program is made.
+/// Makes the imports of a guest that runs functions known to `linker`. Their types are compared with the guest's when a program is made.
 pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
-    p1::add_to_linker_async(linker, Host::wasi)?;
+    wasi::link(linker)?;
+    linker.func_wrap("faasm", "dup", wasi::dup)?;
+    linker.func_wrap_async("faasm", "lock", |caller, arguments| Box::new(wasi::lock(caller, arguments)))?;
+    link_common(linker)
+}
+
+/// The same for the interpreter as a command. Its files are those of wasmtime's WASI, which cannot duplicate descriptors, and has
+/// no locks, so that every one is granted.
+pub(crate) fn link_command(linker: &mut Linker<Host>) -> Result<()> {
+    p1::add_to_linker_async(linker, |host: &mut Host| {
+        host.command.get_or_insert_with(|| WasiCtxBuilder::new().build_p1())
+    })?;
     linker.allow_shadowing(true);
+    linker.func_wrap("faasm", "dup", |_: u32, _: u32, _: u32| -files::Errno::NOTSUP.number())?;
+    linker.func_wrap("faasm", "lock", |_: u32, _: u32, _: u64, _: u64| 0_i32)?;
+    link_common(linker)
+}
+
+fn link_common(linker: &mut Linker<Host>) -> Result<()> {
     linker.func_wrap_async("wasi_snapshot_preview1", "poll_oneoff", |caller, arguments| {
         Box::new(clock::poll_oneoff(caller, arguments))
     })?;

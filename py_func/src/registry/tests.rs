@@ -28,6 +28,18 @@ fn what_is_stored_is_found_and_replaced() {
 }
 
 #[test]
+fn packages_are_told_from_modules() {
+    let (_directory, registry) = registry();
+    for (name, source) in [("module", b"pass\n".as_slice()), ("zip", b"PK\x03\x04"), ("gzip", b"\x1f\x8b")] {
+        registry.store("a", name, source).unwrap();
+        assert_eq!(registry.source("a", name).unwrap(), source);
+    }
+    let kinds: Vec<_> =
+        registry.functions().unwrap().into_iter().map(|it| (it.name, it.is_package)).collect();
+    assert_eq!(kinds, [("gzip".to_owned(), true), ("module".to_owned(), false), ("zip".to_owned(), true)]);
+}
+
+#[test]
 fn what_a_killed_writer_leaves_is_no_function() {
     let (_directory, registry) = registry();
     registry.store("a", "f", b"old").unwrap();

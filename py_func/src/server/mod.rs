@@ -66,6 +66,9 @@ use crate::state::{self, Durable, State};
 /// What a user may keep as state, and what state may take of the memory, in bytes.
 const STATE: state::Limits = state::Limits { user_quota: 1 << 30, local: 1 << 30 };
 
+/// What a user's shared files may take, in bytes.
+const SHARED_FILES: u64 = 1 << 30;
+
 /// A server that listens, and answers when it is run.
 pub struct Server {
     app: Arc<App>,

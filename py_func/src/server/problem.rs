@@ -199,6 +199,13 @@ impl From<crate::Error> for Problem {
         match error {
             crate::Error::Load { source, .. } => Self::refused_load(source),
             crate::Error::Name { .. } => Self::bad_request("name", sentence(&error)),
+            crate::Error::Package { .. } => {
+                let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "package", sentence(&error));
+                match error.hint() {
+                    Some(hint) => problem.hint(hint),
+                    None => problem,
+                }
+            }
             error => Self::internal(sentence(&error)),
         }
     }

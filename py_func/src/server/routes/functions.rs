@@ -27,6 +27,9 @@ pub struct FunctionDocument {
     pub user: String,
     /// Its name.
     pub function: String,
+    /// Whether it is a package, and not a single module.
+    #[serde(default)]
+    pub is_package: bool,
     /// The size of what was uploaded, in bytes.
     pub bytes: u64,
     /// The SHA-256 of what was uploaded, in hexadecimal.
@@ -37,16 +40,16 @@ pub struct FunctionDocument {
 
 impl From<StoredFunction> for FunctionDocument {
     fn from(stored: StoredFunction) -> Self {
-        let StoredFunction { user, name, bytes, sha256, uploaded, .. } = stored;
+        let StoredFunction { user, name, is_package, bytes, sha256, uploaded } = stored;
         let uploaded = uploaded.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
-        Self { user, function: name, bytes, sha256, uploaded }
+        Self { user, function: name, is_package, bytes, sha256, uploaded }
     }
 }
 
 impl From<FunctionDocument> for StoredFunction {
     fn from(document: FunctionDocument) -> Self {
-        let FunctionDocument { user, function: name, bytes, sha256, uploaded } = document;
-        Self { user, name, bytes, sha256, uploaded: UNIX_EPOCH + Duration::from_secs(uploaded) }
+        let FunctionDocument { user, function: name, is_package, bytes, sha256, uploaded } = document;
+        Self { user, name, is_package, bytes, sha256, uploaded: UNIX_EPOCH + Duration::from_secs(uploaded) }
     }
 }
 
@@ -89,7 +92,10 @@ pub(super) async fn list(
     tag = "functions",
     params(FunctionPath),
     responses(
-        (status = 200, description = "the source; `ETag` is its SHA-256", body = Binary, content_type = "text/x-python"),
+        (status = 200, description = "the source, or the archive; `ETag` is its SHA-256", content(
+            (Binary = "text/x-python"),
+            (Binary = "application/octet-stream"),
+        )),
         (status = 304, description = "the client has it already"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "there is no such function", body = ProblemDocument, content_type = "application/problem+json"),
@@ -107,28 +113,31 @@ pub(super) async fn get(
     }
     let source = app.functions.source(user, name).await?;
     let modified = httpdate::fmt_http_date(stored.uploaded);
-    let kind = HeaderValue::from_static("text/x-python; charset=utf-8");
+    let kind = match stored.is_package {
+        true => HeaderValue::from_static("application/octet-stream"),
+        false => HeaderValue::from_static("text/x-python; charset=utf-8"),
+    };
     let headers = [(CONTENT_TYPE, kind), (ETAG, tag)];
     Ok((headers, [(LAST_MODIFIED, modified)], body::held(source, &app)).into_response())
 }
 
 /// Upload a function.
 ///
-/// The body is its Python source. It is loaded before the answer, and not stored if that fails. Calls that begin after the answer run
+/// The body is its Python source, or a zip, tar or tar.gz archive of a package; which it is, its bytes tell. It is loaded before the answer, and not stored if that fails. Calls that begin after the answer run
 /// it; calls that have begun go on with what they have begun with.
 #[utoipa::path(
     put,
     path = "/p/{user}/{function}",
     tag = "functions",
     params(FunctionPath),
-    request_body(content = Binary, content_type = "text/x-python", description = "the source"),
+    request_body(content((Binary = "text/x-python"), (Binary = "application/octet-stream")), description = "the source, or an archive"),
     responses(
         (status = 200, description = "it has replaced another one", body = FunctionDocument),
         (status = 201, description = "it is new", body = FunctionDocument),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 408, description = "the body did not arrive in time", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 413, description = "the body is too large", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 422, description = "it cannot be loaded", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "it cannot be unpacked or loaded", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, description = "too much is going on", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
