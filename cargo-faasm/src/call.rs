@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use py_func::state::{self, OnDemand, State};
-use py_func::{CallError, CallFailure, Output, Registry, Runtime, RuntimeBuilder, Usage};
+use py_func::{CallFailure, Output, Registry, Runtime, RuntimeBuilder, Usage};
 use serde_json::{Value, json};
 
 use crate::cli::{Format, Input, Limits};
@@ -124,7 +124,7 @@ pub(crate) fn finish(
             let CallFailure { error, stdout, stderr, usage } = &failure;
             shell::json(&json!({
                 "reason": "call-failed",
-                "error": { "kind": kind(error), "message": error.to_string() },
+                "error": { "kind": error.kind(), "message": error.to_string() },
                 "stdout": bytes(stdout),
                 "stderr": bytes(stderr),
                 "usage": usage_json(*usage),
@@ -151,15 +151,36 @@ fn for_people(output: &Output) -> Vec<u8> {
 }
 
 fn show_usage(shell: &Shell, usage: Usage) {
-    let (time, memory) = (show_duration(usage.wall_time), show_size(usage.memory as u64));
-    shell.detail("Called", format_args!("in {time} with {memory} of memory"));
+    let (time, cpu) = (show_duration(usage.wall_time), show_duration(usage.cpu_time));
+    let memory = show_size(usage.memory as u64);
+    let own = usage.own_memory.map(|bytes| format!(", {} of it its own", show_size(bytes as u64)));
+    let own = own.unwrap_or_default();
+    shell.detail("Called", format_args!("in {time}, {cpu} of CPU time, with {memory} of memory{own}"));
+    let mut asked = Vec::new();
+    if usage.state_read + usage.state_written > 0 {
+        let (read, written) = (show_size(usage.state_read), show_size(usage.state_written));
+        asked.push(format!("read {read} and wrote {written} of state"));
+    }
+    match usage.chained_calls {
+        0 => (),
+        1 => asked.push("made a call".to_owned()),
+        count => asked.push(format!("made {count} calls")),
+    }
+    if !asked.is_empty() {
+        shell.detail("", format_args!("{}", asked.join(", ")));
+    }
 }
 
 fn usage_json(usage: Usage) -> Value {
     json!({
         "wall_time_seconds": usage.wall_time.as_secs_f64(),
+        "cpu_time_seconds": usage.cpu_time.as_secs_f64(),
         "memory_bytes": usage.memory,
         "own_memory_bytes": usage.own_memory,
+        "state_read_bytes": usage.state_read,
+        "state_written_bytes": usage.state_written,
+        "output_bytes": usage.output,
+        "chained_calls": usage.chained_calls,
     })
 }
 
@@ -168,21 +189,5 @@ pub(crate) fn bytes(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => json!(text),
         Err(_) => json!({ "base64": BASE64_STANDARD.encode(bytes) }),
-    }
-}
-
-/// The stable name of what ended a call.
-fn kind(error: &CallError) -> &'static str {
-    match error {
-        CallError::Exception { .. } => "exception",
-        CallError::Syntax { .. } => "syntax",
-        CallError::Entry { .. } => "entry",
-        CallError::Result { .. } => "result",
-        CallError::TimeLimit { .. } => "time-limit",
-        CallError::MemoryLimit { .. } => "memory-limit",
-        CallError::OutputLimit { .. } => "output-limit",
-        CallError::StackLimit => "stack-limit",
-        CallError::Busy { .. } => "busy",
-        _ => "fault",
     }
 }

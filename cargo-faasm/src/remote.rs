@@ -52,7 +52,7 @@ impl Remote {
     }
 
     /// A request for what has these words as its path.
-    pub(crate) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &[&str]) -> anyhow::Result<RequestBuilder> {
         self.request_with(method, path, &[])
     }
 
@@ -62,7 +62,11 @@ impl Remote {
         method: Method,
         path: &[&str],
         query: &[(&str, &str)],
-    ) -> RequestBuilder {
+    ) -> anyhow::Result<RequestBuilder> {
+        // Addresses cannot have these as parts of their path, and no user or function can be called so.
+        if let Some(name) = path.iter().find(|word| ["", ".", ".."].contains(*word)) {
+            return Err(py_func::Error::Name { name: (*name).to_owned() }.into());
+        }
         let mut url = self.url.clone();
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -72,10 +76,10 @@ impl Remote {
             segments.pop_if_empty().extend(path);
         }
         let request = self.client.request(method, url);
-        match &self.token {
+        Ok(match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
-        }
+        })
     }
 
     /// Sends a request, and makes an error of an answer that is one.

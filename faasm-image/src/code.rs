@@ -1,6 +1,7 @@
 //! Machine code: how it is made, loaded and entered. Only this module and its children know that wasmtime does it, so
 //! that a second backend fits in beside it.
 
+mod cpu;
 mod fault;
 mod guest;
 mod idle;
@@ -12,7 +13,7 @@ use std::{collections::HashMap, path::Path, sync::Arc, sync::OnceLock};
 use wasmtime::{ExternType, InstancePre, Linker, Module, ModuleExport, Mutability};
 
 pub use fault::Fault;
-pub use guest::{Guest, Limits, Stopper};
+pub use guest::{Guest, Limits, Spent, Stopper};
 
 use crate::{Error, Result, engine};
 

@@ -31,7 +31,7 @@ mod snapshot;
 
 pub mod host;
 
-pub use code::{Code, Fault, Guest, Limits, Program, Stopper, compile};
+pub use code::{Code, Fault, Guest, Limits, Program, Spent, Stopper, compile};
 pub use deadline::Interrupt;
 pub use engine::{ENGINE_VERSION, fingerprint, host_target};
 pub use error::Error;

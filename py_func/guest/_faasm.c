@@ -285,6 +285,43 @@ static PyObject *module_await_output(PyObject *module, PyObject *argument) {
     return status < 0 ? NULL : Py_BuildValue("(iN)", (int32_t)status, answer());
 }
 
+/* The numbers of those of the given calls that have ended, in that order. */
+static PyObject *module_await_any(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *calls, *result = NULL;
+    long long nanoseconds;
+    if (!PyArg_ParseTuple(arguments, "OL", &calls, &nanoseconds)) return NULL;
+    PyObject *sequence = PySequence_Fast(calls, "numbers of calls are expected");
+    if (!sequence) return NULL;
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(sequence);
+    PyObject *numbers = PyBytes_FromStringAndSize(NULL, count * 8);
+    for (Py_ssize_t index = 0; numbers && index < count; index++) {
+        unsigned long long number = PyLong_AsUnsignedLongLong(PySequence_Fast_GET_ITEM(sequence, index));
+        if (number == (unsigned long long)-1 && PyErr_Occurred()) Py_CLEAR(numbers);
+        else memcpy(PyBytes_AS_STRING(numbers) + index * 8, &number, 8);
+    }
+    Py_DECREF(sequence);
+    if (!numbers) return NULL;
+    Py_buffer data = {.buf = PyBytes_AS_STRING(numbers), .len = count * 8};
+    int64_t refused = ask(FAASM_AWAIT_ANY, NULL, 0, &data, number_or_none(nanoseconds), 0);
+    Py_DECREF(numbers);
+    PyObject *bytes = refused < 0 ? NULL : answer();
+    if (bytes && (result = PyList_New(PyBytes_GET_SIZE(bytes) / 8))) {
+        for (Py_ssize_t index = 0; index < PyList_GET_SIZE(result); index++) {
+            unsigned long long number;
+            memcpy(&number, PyBytes_AS_STRING(bytes) + index * 8, 8);
+            PyObject *object = PyLong_FromUnsignedLongLong(number);
+            if (!object) {
+                Py_CLEAR(result);
+                break;
+            }
+            PyList_SET_ITEM(result, index, object);
+        }
+    }
+    Py_XDECREF(bytes);
+    return result;
+}
+
 /* SQLite has a generator of its own. Without a buffer, this has it forget its state and draw a new seed when it
  * needs one; see sqlite_randomness() in wasi.c. */
 static PyObject *module_reseed_sqlite(PyObject *module, PyObject *unused) {
@@ -360,6 +397,7 @@ static PyMethodDef methods[] = {
     {"state_keys", module_state_keys, METH_NOARGS, "All keys of the user."},
     {"chain", module_chain, METH_VARARGS, "Starts a call: (function, entry, data). Returns its number."},
     {"await_call", module_await_call, METH_O, "The status of a chained call."},
+    {"await_any", module_await_any, METH_VARARGS, "Those of some calls that have ended, once one has: (calls, nanoseconds or -1)."},
     {"await_output", module_await_output, METH_O, "The status and the output of a chained call."},
     {NULL, NULL, 0, NULL},
 };

@@ -44,6 +44,9 @@
 #define FAASM_STATE_KEYS 30           /* answers a list */
 #define FAASM_CHAIN 48                /* name: function, NUL, entry point, either may be empty; data: input; returns the call's number */
 #define FAASM_AWAIT 49                /* first: a call's number; waits; returns its status as 32 bits without sign, answers its output */
+#define FAASM_AWAIT_ANY 50            /* data: numbers of calls, 64 bits each, little endian; first: nanoseconds, or FAASM_NONE; waits for one
+                                       * of them to end, and at most for so long; answers the numbers of those that have ended, in the
+                                       * order in which they did, in the same form */
 
 #define FAASM_INFO_USER 0
 #define FAASM_INFO_FUNCTION 1

@@ -178,5 +178,8 @@ int32_t faasm_python(void) {
         fprintf(stderr, "python: %s\n", status.err_msg ? status.err_msg : "the interpreter did not start");
         return 1;
     }
+    /* Without it there is no event loop, which most scripts do not need; with -S the package is not found. */
+    Py_XDECREF(PyImport_ImportModule("_faasm_asyncio"));
+    PyErr_Clear();
     return Py_RunMain();
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use faasm_image::Stopper;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
+use crate::admission::Busy;
 use crate::function::{Function, Loaded, Request};
 use crate::runtime::Inner;
 
@@ -61,7 +63,8 @@ impl<'a> IntoFuture for Call<'a> {
         Box::pin(async move {
             let (function, runtime, request) = self.into_request();
             let cancel = request.cancel.clone();
-            let task = runtime.executor.spawn(function.run(Arc::clone(&runtime), request));
+            let call = function.run(Arc::clone(&runtime), request).in_current_span();
+            let task = runtime.executor.spawn(call);
             let Some(task) = task else { return Err(CallFailure::stopped()) };
             // When this future is dropped, so is the call.
             let mut task = CancelOnDrop { task, cancel };
@@ -139,16 +142,28 @@ pub struct Output {
     pub usage: Usage,
 }
 
-/// What a call took.
+/// What a call took. What chained calls took is theirs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Usage {
     /// From mapping the sandbox's memory to having read the results out of it.
     pub wall_time: Duration,
+    /// How long threads computed for it in that time: the function itself and what the host did for it on its thread, but not what it
+    /// waited for, nor resetting the sandbox. To a microsecond or so; zero where the system does not tell.
+    pub cpu_time: Duration,
     /// The size of the sandbox's memory at the end, in bytes; most of it is shared with the function's image.
     pub memory: usize,
     /// How many bytes of that the sandbox had for itself, in whole pages: what it wrote to, or earlier calls in its place did.
     /// `None` if it was not counted, because the memory grew or the call failed.
     pub own_memory: Option<usize>,
+    /// How many bytes of state it read.
+    pub state_read: u64,
+    /// How many bytes of state it wrote.
+    pub state_written: u64,
+    /// How many bytes it left: its output, standard output and standard error.
+    pub output: usize,
+    /// How many calls it started.
+    pub chained_calls: u32,
 }
 
 /// A call that did not return, with what it had written until then.
@@ -171,8 +186,8 @@ impl CallFailure {
     }
 
     /// Too many calls wait already.
-    pub(crate) fn busy(runtime: &Inner) -> Self {
-        Self { error: CallError::Busy { limit: runtime.queue }, ..Self::fault(String::new()) }
+    pub(crate) fn busy(Busy { limit, user }: Busy) -> Self {
+        Self { error: CallError::Busy { limit, user }, ..Self::fault(String::new()) }
     }
 
     /// What it has left is more than may be kept.
@@ -240,10 +255,12 @@ pub enum CallError {
     },
 
     /// The call was not begun, because too many others wait.
-    #[error("{limit} calls are waiting already")]
+    #[error("{limit} calls{} are waiting already", of_user(user.as_deref()))]
     Busy {
         /// How many may wait.
         limit: usize,
+        /// The user whose limit it is; `None` if it is that of all calls.
+        user: Option<String>,
     },
 
     /// The memory limit was reached and the function did not cope with it.
@@ -275,6 +292,23 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// A name for the kind of error, for programs: `exception`, `syntax`, `entry`, `result`, `time-limit`, `busy`, `memory-limit`,
+    /// `output-limit`, `stack-limit` or `fault`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Exception { .. } => "exception",
+            Self::Syntax { .. } => "syntax",
+            Self::Entry { .. } => "entry",
+            Self::Result { .. } => "result",
+            Self::TimeLimit { .. } => "time-limit",
+            Self::Busy { .. } => "busy",
+            Self::MemoryLimit { .. } => "memory-limit",
+            Self::OutputLimit { .. } => "output-limit",
+            Self::StackLimit => "stack-limit",
+            Self::Fault { .. } => "fault",
+        }
+    }
+
     /// What a person can do about it, as a sentence without a full stop.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -301,6 +335,10 @@ impl CallError {
 /// A text on lines of its own, if there is one.
 fn below(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("\n{}", text.trim_end()) }
+}
+
+fn of_user(user: Option<&str>) -> String {
+    user.map(|user| format!(" of {user}")).unwrap_or_default()
 }
 
 fn seconds(limit: Duration) -> String {

@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use faasm_image::{Fault, MemoryImage};
 use tokio::sync::OnceCell;
+use tracing::Instrument as _;
 
+use crate::admission::{Place, User};
 use crate::call::{Call, CallFailure, Cancel, Output};
 use crate::error::Error;
-use crate::executor::{Permit, Place};
 use crate::host::{CallContext, Host, Lineage, Volume};
+use crate::metrics;
 use crate::package;
 use crate::runtime::{Inner, Runtime};
 use crate::sandbox::Sandbox;
@@ -34,7 +37,7 @@ impl Function {
 
     /// Whose function it is.
     pub fn user(&self) -> &str {
-        &self.inner.user
+        &self.inner.user.name
     }
 
     /// Its name.
@@ -163,30 +166,34 @@ impl Module {
             request.push(0);
         }
         request.extend(source);
+        let of_user = runtime.executor.gate.user(&user);
         if let Some(memory) = kept.as_ref().and_then(|(images, key)| images.open(runtime.base(), key)) {
-            return Ok(Arc::new(Loaded { user, name, entry, package, memory }));
+            return Ok(Arc::new(Loaded { user: of_user, name, entry, package, memory }));
         }
-        let context = |admission| CallContext::loading(runtime, &user, &name, lineage, admission);
-        let memory = match import(runtime, context, request, package.clone(), admitted).await {
+        let context = |place| CallContext::loading(runtime, &user, &name, lineage, place);
+        let span = tracing::info_span!(target: "py_func", "load", user, function = name);
+        let import = import(runtime, &of_user, context, request, package.clone(), admitted);
+        let memory = match import.instrument(span).await {
             Ok(memory) => memory?,
             Err(source) => return Err(Error::Load { user, function: name, source }),
         };
         if let Some((images, key)) = kept {
             images.save(&memory, &key);
         }
-        Ok(Arc::new(Loaded { user, name, entry, package, memory }))
+        Ok(Arc::new(Loaded { user: of_user, name, entry, package, memory }))
     }
 }
 
 async fn import(
     runtime: &Arc<Inner>,
-    context: impl FnOnce((Permit, Place)) -> CallContext,
+    user: &Arc<User>,
+    context: impl FnOnce(Place) -> CallContext,
     request: Vec<u8>,
     package: Option<Arc<Volume>>,
     admitted: bool,
 ) -> Result<faasm_image::Result<MemoryImage>, CallFailure> {
-    let admission = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(runtime))?;
-    let host = Host::new(request, package, context(admission));
+    let place = runtime.executor.gate.enter(user, admitted).await.map_err(CallFailure::busy)?;
+    let host = Host::new(request, package, context(place));
     let mut sandbox = Sandbox::new(runtime, runtime.base(), host, None)?;
     let status = sandbox.guest.call("faasm_load", ()).await;
     let memory = sandbox.guest.capture();
@@ -196,7 +203,9 @@ async fn import(
         (_, status) => status,
     };
     // Whatever went wrong in the guest explains itself better than a memory that cannot be captured.
-    sandbox.finish(status).map(|_| memory)
+    let result = sandbox.finish(status);
+    metrics::loaded(&result);
+    result.map(|_| memory)
 }
 
 /// Names of users and functions become names of files and parts of addresses.
@@ -207,7 +216,7 @@ pub(crate) fn is_valid_name(name: &str) -> bool {
 
 /// What is kept of a function.
 pub(crate) struct Loaded {
-    pub(crate) user: String,
+    pub(crate) user: Arc<User>,
     pub(crate) name: String,
     pub(crate) entry: String,
     /// The files of a function that is a package.
@@ -223,10 +232,31 @@ impl Loaded {
         request: Request,
     ) -> Result<Output, CallFailure> {
         let Request { input, entry, timeout, lineage, admitted, cancel } = request;
-        let admission = runtime.executor.enter(admitted).await.ok_or_else(|| CallFailure::busy(&runtime))?;
-        let context = CallContext::calling(&runtime, &self, entry.as_deref(), lineage, admission);
-        let host = Host::new(input, self.package.clone(), context);
-        let mut sandbox = Sandbox::new(&runtime, &self.memory, host, timeout)?;
+        let place = runtime.executor.gate.enter(&self.user, admitted).await;
+        let place = place.map_err(CallFailure::busy).inspect_err(metrics::turned_away)?;
+        let context = CallContext::calling(&runtime, &self, entry.as_deref(), lineage, place);
+        let span = context.span();
+        let call = async {
+            let host = Host::new(input, self.package.clone(), context);
+            let result = self.run_in_sandbox(&runtime, host, entry, timeout, cancel).await;
+            metrics::called(&result);
+            let (outcome, usage) = metrics::outcome(&result);
+            tracing::debug!(target: "py_func", outcome, ?usage, "the call ended");
+            result
+        };
+        // In its place, since it is large.
+        pin!(call).instrument(span).await
+    }
+
+    async fn run_in_sandbox(
+        &self,
+        runtime: &Arc<Inner>,
+        host: Host,
+        entry: Option<String>,
+        timeout: Option<Duration>,
+        cancel: Cancel,
+    ) -> Result<Output, CallFailure> {
+        let mut sandbox = Sandbox::new(runtime, &self.memory, host, timeout)?;
         cancel.arm(sandbox.guest.stopper());
         let status = sandbox.call(entry.as_deref().unwrap_or_default()).await;
         // From here on there is nothing left to stop, and soon another call in its place.
@@ -282,7 +312,7 @@ impl Functions {
         if loaded.len().is_power_of_two() {
             loaded.retain(|_, function| function.strong_count() > 0);
         }
-        loaded.insert((function.user.clone(), function.name.clone()), Arc::downgrade(function));
+        loaded.insert((function.user.name.clone(), function.name.clone()), Arc::downgrade(function));
     }
 
     /// The function that was loaded last by that name, else the one that can be looked up.

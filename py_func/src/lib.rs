@@ -19,6 +19,7 @@
 //! say where one is with [`RuntimeBuilder::image`]; `faasm-build-support` makes one with packages of your choice from your
 //! own build script.
 
+mod admission;
 mod call;
 mod error;
 mod executor;
@@ -26,6 +27,7 @@ mod function;
 mod host;
 mod images;
 mod interpreter;
+pub mod metrics;
 mod package;
 mod registry;
 mod runtime;

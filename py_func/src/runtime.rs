@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use faasm_image::{Image, Interrupt, Limits, MemoryImage, Program};
 
+use crate::admission::Share;
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::function::{FunctionBuilder, Functions, Lookup};
@@ -28,8 +29,6 @@ pub(crate) struct Inner {
     pub(crate) executor: Executor,
     pub(crate) output_limit: usize,
     pub(crate) timeout: Duration,
-    /// How many calls may wait.
-    pub(crate) queue: usize,
     pub(crate) state: State,
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) functions: Functions,
@@ -116,6 +115,7 @@ pub struct RuntimeBuilder {
     output_limit: usize,
     threads: Option<NonZero<usize>>,
     queue: usize,
+    user: Option<Share>,
     state: Option<State>,
     config: BTreeMap<String, String>,
     lookup: Option<Box<Lookup>>,
@@ -141,6 +141,7 @@ impl Default for RuntimeBuilder {
             output_limit: 16 << 20,
             threads: None,
             queue: 1000,
+            user: None,
             state: None,
             config: BTreeMap::new(),
             lookup: None,
@@ -188,6 +189,13 @@ impl RuntimeBuilder {
     /// [`CallError::Busy`](crate::CallError::Busy) is the answer. By default 1000 each.
     pub fn queue(mut self, calls: usize) -> Self {
         self.queue = calls;
+        self
+    }
+
+    /// How many calls of one user may compute at the same time, and how many may wait, as with [`queue`](Self::queue). By default as many
+    /// as of all users together. Whatever the limits, users take turns when calls wait.
+    pub fn user_limits(mut self, computing: NonZero<usize>, waiting: usize) -> Self {
+        self.user = Some(Share { computing: computing.get(), waiting });
         self
     }
 
@@ -248,7 +256,7 @@ impl RuntimeBuilder {
         let image = Image::open(&self.image.ok_or(Error::NoImage)?)?;
         let program = Program::new(&image.load_code()?, host::link)?;
         let base = image.base()?;
-        let executor = Executor::start(self.threads, self.queue)?;
+        let executor = Executor::start(self.threads, self.queue, self.user)?;
         let state = self.state.unwrap_or_else(|| State::new(Arc::new(Memory::default()), DEFAULT_STATE));
         let images = self.images.map(|directory| {
             let config = self.config.iter().flat_map(|(name, value)| [name.as_str(), value]);
@@ -260,7 +268,6 @@ impl RuntimeBuilder {
             executor,
             output_limit: self.output_limit,
             timeout: self.timeout,
-            queue: self.queue,
             state,
             config: self.config,
             functions: Functions::new(self.lookup),

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use faasm_image::{Fault, Guest, MemoryImage};
+use faasm_image::{Fault, Guest, MemoryImage, Spent};
 use wasmtime_wasi::I32Exit;
 
 use crate::call::{CallError, CallFailure, Output, Usage};
-use crate::host::{Host, OutputTooLarge, WaitedTooLong, abi};
+use crate::host::{Host, OutputTooLarge, Tally, WaitedTooLong, abi};
 use crate::runtime::Inner;
 
 /// A guest with the limits it was given, for what its end is to be called.
@@ -31,13 +31,17 @@ impl Sandbox {
         let limits = runtime.limits(timeout);
         host.begin(runtime, limits.deadline.and_then(|after| started.checked_add(after)));
         match runtime.program.instantiate(memory, limits, host) {
-            Ok(guest) => Ok(Self {
-                guest,
-                started,
-                memory_limit: limits.memory,
-                output_limit: runtime.output_limit,
-                time_limit: timeout.unwrap_or(runtime.timeout),
-            }),
+            Ok(mut guest) => {
+                let stopper = guest.stopper();
+                guest.data_mut().watch(stopper);
+                Ok(Self {
+                    guest,
+                    started,
+                    memory_limit: limits.memory,
+                    output_limit: runtime.output_limit,
+                    time_limit: timeout.unwrap_or(runtime.timeout),
+                })
+            }
             Err(error) => Err(CallFailure::fault(format!("the sandbox did not start: {error}"))),
         }
     }
@@ -59,10 +63,21 @@ impl Sandbox {
     /// Reads the results out of the sandbox and ends it.
     pub(crate) fn finish(self, status: Result<i32, Fault>) -> Result<Output, CallFailure> {
         let (memory, hit_memory_limit) = (self.guest.memory_size(), self.guest.memory_limit_hit());
-        let (host, own_memory) = self.guest.finish();
+        let (host, Spent { own_memory, cpu_time }) =
+            tracing::trace_span!(target: "py_func", "reset").in_scope(|| self.guest.finish());
         let remains = host.into_remains();
-        let usage = Usage { wall_time: self.started.elapsed(), memory, own_memory };
         let (stdout, stderr) = (remains.stdout, remains.stderr);
+        let Tally { state_read, state_written, chained_calls } = remains.tally;
+        let usage = Usage {
+            wall_time: self.started.elapsed(),
+            cpu_time,
+            memory,
+            own_memory,
+            state_read,
+            state_written,
+            output: remains.output.len() + stdout.len() + stderr.len(),
+            chained_calls,
+        };
 
         let over_memory = |text: String| CallError::MemoryLimit { limit: self.memory_limit, text };
         let over_time = |text: String| CallError::TimeLimit { limit: self.time_limit, text };

@@ -35,6 +35,7 @@ fn main() {
     println!("{:<44} {:>10} {:>10}", "", "p50", "p95");
     let noop = load(&runtime, NOOP);
     calls("no-op", &noop, b"", rounds);
+    calls("no-op, a coroutine", &load(&runtime, "async def faasm_main(): pass\n"), b"", rounds);
     calls("JSON, 10 items", &load(&runtime, JSON), &order(10), rounds);
     calls("JSON, 1000 items", &load(&runtime, JSON), &order(1000), rounds / 10);
     calls("print", &load(&runtime, "def faasm_main(): print('hello')\n"), b"", rounds);

@@ -312,7 +312,7 @@ fn packages_and_shared_files() {
     fs::rename(place.path().join("project/main.py"), place.path().join("project/other.py")).unwrap();
     place.faasm("run project").assert().code(3).stderr_eq(str![[r#"
 error: failed to load python/project
-  caused by: failed to find the module of the package: there is no `main.py` and no `__init__.py` in project/
+  caused by: find the module of the package: there is no `main.py` and no `__init__.py` in project/
 
 hint: put the entry point into `main.py` at the top of the folder or archive, or in its only folder
 

@@ -181,11 +181,57 @@ fn more_calls_than_may_wait_are_turned_away() {
         let calls = (0..8).map(|_| scope.spawn(|| busy.call("").timeout(Duration::from_secs(1)).wait()));
         calls.collect::<Vec<_>>().into_iter().map(|call| call.join().unwrap().unwrap_err().error).collect()
     });
-    let busy = results.iter().filter(|error| **error == CallError::Busy { limit: 2 }).count();
+    let busy = results.iter().filter(|error| **error == CallError::Busy { limit: 2, user: None }).count();
     assert_eq!(busy, 5, "{results:?}");
     assert!(
         results.iter().all(|error| matches!(error, CallError::Busy { .. } | CallError::TimeLimit { .. }))
     );
+}
+
+#[test]
+fn a_user_has_limits_that_leave_others_alone() {
+    let one = 1.try_into().unwrap();
+    let runtime = limits().threads(2.try_into().unwrap()).user_limits(one, 2).build().unwrap();
+    let of = |user: &str, source: &str| runtime.function(user, "f").source(source).load().unwrap();
+    let (flood, other) = (
+        of("flood", "def faasm_main():\n    while True: pass\n"),
+        of("other", "def faasm_main(): return 'x'\n"),
+    );
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let calls: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| flood.call("").timeout(Duration::from_secs(1)).wait())).collect();
+        // Of two threads one is left, whatever the flood.
+        while !calls.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            assert_eq!(text(&call(&other, b"").output), "x");
+        }
+        calls.into_iter().map(|call| call.join().unwrap().unwrap_err().error).collect()
+    });
+    let busy = CallError::Busy { limit: 2, user: Some("flood".to_owned()) };
+    assert_eq!(results.iter().filter(|error| **error == busy).count(), 5, "{results:?}");
+    assert_eq!(busy.to_string(), "2 calls of flood are waiting already");
+}
+
+#[test]
+fn users_take_turns() {
+    // One thread, forty calls of one user that wait for it, and then three of another, one after the other.
+    let runtime = limits().threads(1.try_into().unwrap()).build().unwrap();
+    let of = |user: &str| {
+        let source = "def faasm_main():\n    for _ in range(200_000): pass\n";
+        runtime.function(user, "f").source(source).load().unwrap()
+    };
+    let (flood, other) = (of("flood"), of("other"));
+    std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..40).map(|_| scope.spawn(|| call(&flood, b""))).collect();
+        while !calls.iter().any(std::thread::ScopedJoinHandle::is_finished) {
+            std::thread::yield_now();
+        }
+        for _ in 0..3 {
+            call(&other, b"");
+        }
+        // Three of theirs for three of ours, and some that ended meanwhile.
+        let left = calls.iter().filter(|call| !call.is_finished()).count();
+        assert!(left > 10, "{left} calls of the flood were left");
+    });
 }
 
 #[test]

@@ -228,7 +228,7 @@ fn more_calls_than_there_is_room_for_are_refused_at_once() {
 #[test]
 fn what_has_begun_is_finished_before_the_server_ends() {
     let server = start();
-    server.upload("f", "import time, faasm\ndef faasm_main():\n    time.sleep(1)\n    faasm.state.write('k', b'v')\n    faasm.state.push('k')\n    return 'done'\n");
+    server.upload("f", "import time, faasm\ndef faasm_main():\n    faasm.state.append('begun', b'')\n    time.sleep(1)\n    faasm.state.write('k', b'v')\n    faasm.state.push('k')\n    return 'done'\n");
     json::<Summary>(server.post("/invoke/python/f?async", ""), 202);
     let (url, client) = (format!("{}/invoke/python/f", server.url), server.client.clone());
     let waiting = thread::spawn(move || client.post(url).send().unwrap().text().unwrap());

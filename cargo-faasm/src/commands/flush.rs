@@ -10,7 +10,7 @@ use crate::shell::Shell;
 
 pub(super) fn run(shell: &Shell, arguments: &Flush) -> anyhow::Result<ExitCode> {
     let server = Remote::required(&arguments.remote)?;
-    server.send(server.request(Method::POST, &["flush"]))?;
+    server.send(server.request(Method::POST, &["flush"])?)?;
     shell.status("Flushed", server.url());
     Ok(ExitCode::SUCCESS)
 }

@@ -42,7 +42,7 @@ fn invoke_remotely(server: &Remote, arguments: &Invoke) -> anyhow::Result<Result
     }
     let timeout = limits.timeout.map(|timeout| timeout.as_secs_f64().to_string());
     let query: Vec<(&str, &str)> = timeout.iter().map(|timeout| ("timeout", timeout.as_str())).collect();
-    let request = server.request_with(Method::POST, &["invoke", user, function], &query);
+    let request = server.request_with(Method::POST, &["invoke", user, function], &query)?;
     match server.call(request.body(call::read_input(&arguments.input)?))? {
         Ok(response) => server.result(response),
         Err(failure) => Ok(Err(failure)),

@@ -16,8 +16,8 @@ use crate::units::{show_age, show_size};
 pub(super) fn run(shell: &Shell, arguments: &List) -> anyhow::Result<ExitCode> {
     let (functions, runtime, place) = match Remote::named(&arguments.remote)? {
         Some(server) => {
-            let functions: Vec<FunctionDocument> = server.json(server.request(Method::GET, &["p"]))?;
-            let runtime: RuntimeDocument = server.json(server.request(Method::GET, &["f"]))?;
+            let functions: Vec<FunctionDocument> = server.json(server.request(Method::GET, &["p"])?)?;
+            let runtime: RuntimeDocument = server.json(server.request(Method::GET, &["f"])?)?;
             let functions = functions.into_iter().map(Into::into).collect();
             (functions, runtime.into_stored(), server.url().to_string())
         }

@@ -43,13 +43,13 @@ fn calls(server: &Remote, arguments: &Logs) -> anyhow::Result<Vec<Summary>> {
     let mut query = vec![("limit", limit.as_str())];
     query.extend(arguments.user.as_ref().map(|user| ("user", user.as_str())));
     query.extend(arguments.function.as_ref().map(|function| ("function", function.as_str())));
-    server.json(server.request_with(Method::GET, &["calls"], &query))
+    server.json(server.request_with(Method::GET, &["calls"], &query)?)
 }
 
 fn show(server: &Remote, format: Format, call: &Summary) -> anyhow::Result<()> {
     let id = call.id.to_string();
     if format == Format::Json {
-        let details: Details = server.json(server.request(Method::GET, &["calls", &id]))?;
+        let details: Details = server.json(server.request(Method::GET, &["calls", &id])?)?;
         return shell::json(&details);
     }
     let took = show_duration(Duration::from_secs_f64(call.seconds.unwrap_or_default()));
@@ -62,7 +62,7 @@ fn show(server: &Remote, format: Format, call: &Summary) -> anyhow::Result<()> {
     let age = show_age(started.elapsed().unwrap_or_default());
     let line = format!("{}/{} {result} in {took}, {age}, call {id}\n", call.user, call.function);
     shell::data(line.as_bytes())?;
-    let logs = server.send(server.request(Method::GET, &["calls", &id, "logs"]))?.bytes()?;
+    let logs = server.send(server.request(Method::GET, &["calls", &id, "logs"])?)?.bytes()?;
     if logs.is_empty() {
         return Ok(());
     }

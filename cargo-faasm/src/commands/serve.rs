@@ -46,11 +46,13 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Serve) -> anyhow::
     if let Some(directory) = &arguments.watch {
         watch::start(*shell, directory, &arguments.user, server.uploader())?;
     }
-    shell.status("Listening", format_args!("on {}", server.url()));
-    if arguments.message.format == Format::Json {
-        shell::json(&json!({ "reason": "listening", "url": server.url() }))?;
-    }
-    server.run_until_signal()?;
+    server.run_until_signal(|server| {
+        shell.status("Listening", format_args!("on {}", server.url()));
+        if arguments.message.format == Format::Json {
+            // When nobody reads it, that is no reason not to serve.
+            let _ = shell::json(&json!({ "reason": "listening", "url": server.url() }));
+        }
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -69,7 +69,7 @@ impl Place {
     fn keys(&self, user: &str) -> anyhow::Result<Vec<String>> {
         match self {
             Self::Server(server) => {
-                let keys: Keys = server.json(server.request(Method::GET, &["s", user]))?;
+                let keys: Keys = server.json(server.request(Method::GET, &["s", user])?)?;
                 Ok(keys.keys)
             }
             Self::Store(state) => Ok(pollster::block_on(state.keys(user))?),
@@ -79,7 +79,7 @@ impl Place {
     fn get(&self, user: &str, key: &str) -> anyhow::Result<Vec<u8>> {
         match self {
             Self::Server(server) => {
-                Ok(server.send(server.request(Method::GET, &["s", user, key]))?.bytes()?.into())
+                Ok(server.send(server.request(Method::GET, &["s", user, key])?)?.bytes()?.into())
             }
             Self::Store(state) => Ok(pollster::block_on(read(state, user, key))?),
         }
@@ -88,7 +88,7 @@ impl Place {
     fn put(&self, user: &str, key: &str, value: Vec<u8>) -> anyhow::Result<()> {
         match self {
             Self::Server(server) => {
-                server.send(server.request(Method::PUT, &["s", user, key]).body(value))?;
+                server.send(server.request(Method::PUT, &["s", user, key])?.body(value))?;
             }
             Self::Store(state) => pollster::block_on(state.replace(user, key, &value))?,
         }
@@ -98,7 +98,7 @@ impl Place {
     fn delete(&self, user: &str, key: &str) -> anyhow::Result<()> {
         match self {
             Self::Server(server) => {
-                server.send(server.request(Method::DELETE, &["s", user, key]))?;
+                server.send(server.request(Method::DELETE, &["s", user, key])?)?;
             }
             Self::Store(state) => pollster::block_on(state.delete(user, key))?,
         }

@@ -41,7 +41,7 @@ fn upload_remotely(
     server: &Remote,
     arguments: &Upload,
 ) -> anyhow::Result<Result<StoredFunction, anyhow::Error>> {
-    let request = server.request(Method::PUT, &["p", &arguments.user, &arguments.function]);
+    let request = server.request(Method::PUT, &["p", &arguments.user, &arguments.function])?;
     Ok(match server.call(request.body(source(arguments)?))? {
         Ok(response) => Ok(server.parse::<FunctionDocument>(response)?.into()),
         Err(source) => {

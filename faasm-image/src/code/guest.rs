@@ -9,7 +9,7 @@ use std::{
 
 use wasmtime::{Extern, Instance, Memory, Store, Val, WasmParams, WasmResults};
 
-use super::{Fault, Linked, Program, idle::Kept};
+use super::{Fault, Linked, Program, cpu::CpuTime, idle::Kept};
 use crate::{
     Error, MemoryImage, Result, deadline,
     deadline::Interrupt,
@@ -34,7 +34,8 @@ impl<T: Send + 'static> Program<T> {
     ///
     /// Fails if the image doesn't fit the program or the limits.
     pub fn instantiate(&self, image: &MemoryImage, limits: Limits, data: T) -> Result<Guest<T>> {
-        let deadline = limits.deadline.and_then(|after| Instant::now().checked_add(after));
+        let now = Instant::now();
+        let deadline = limits.deadline.and_then(|after| now.checked_add(after));
         if image.size() > limits.memory {
             return Err(Error::MemoryLimit { image: image.size(), limit: limits.memory });
         }
@@ -47,6 +48,8 @@ impl<T: Send + 'static> Program<T> {
             None => self.0.make(image, limits.memory, data)?,
         };
         sandbox.copies.begin();
+        let mut cpu = CpuTime::default();
+        cpu.begin(now, sandbox.copies.switches());
         let armed = deadline.map(|deadline| deadline::watch(&sandbox.mapping, deadline, limits.interrupt));
         Ok(Guest {
             armed: armed.transpose().map_err(Error::Deadline)?,
@@ -54,6 +57,7 @@ impl<T: Send + 'static> Program<T> {
             image: image.clone(),
             program: Arc::clone(&self.0),
             faulted: false,
+            cpu,
         })
     }
 }
@@ -167,6 +171,16 @@ pub struct Guest<T: 'static> {
     program: Arc<Linked<T>>,
     /// Whether a call did not return.
     faulted: bool,
+    cpu: CpuTime,
+}
+
+/// What a sandbox has taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    /// How many bytes of memory it had for itself, in whole pages; `None` if it was dropped.
+    pub own_memory: Option<usize>,
+    /// How long threads have computed for it, functions of the host included.
+    pub cpu_time: Duration,
 }
 
 /// Stops a guest. It must not be used once the guest was [finished](Guest::finish): there may be another one in its place.
@@ -177,6 +191,11 @@ impl Stopper {
     /// into it too.
     pub fn stop(&self) {
         self.0.stop();
+    }
+
+    /// Whether the guest has been [interrupted](Limits::interrupt).
+    pub fn interrupted(&self) -> bool {
+        self.0.interrupted()
     }
 }
 
@@ -211,12 +230,15 @@ impl<T: 'static> Guest<T> {
         // Until it has returned: a future that is dropped leaves a guest in the middle of something.
         let before = std::mem::replace(&mut self.faulted, true);
         let mut call = std::pin::pin!(function.call_async(store, params));
+        let cpu = &mut self.cpu;
         let result = std::future::poll_fn(|context| {
             copies.write();
+            cpu.resume();
             let poll = call.as_mut().poll(context);
             // It may go on somewhere else.
             if poll.is_pending() {
                 copies.written_elsewhere();
+                cpu.end(None);
             }
             poll
         });
@@ -264,24 +286,26 @@ impl<T: 'static> Guest<T> {
     /// Ends the sandbox and keeps its data. What the guest has done is undone at once, so that the next sandbox with the same image
     /// starts sooner; where that cannot be done for certain, after a fault or when the memory has grown, all of it is dropped.
     ///
-    /// Besides the data answers how many bytes of memory the sandbox had for itself, in whole pages; `None` if it was dropped.
-    pub fn finish(self) -> (T, Option<usize>)
+    /// Besides the data answers what the sandbox has taken.
+    pub fn finish(self) -> (T, Spent)
     where
         T: Default,
     {
-        let Guest { armed, mut sandbox, image, program, faulted } = self;
+        let Guest { armed, mut sandbox, image, program, faulted, mut cpu } = self;
         let data = std::mem::take(sandbox.store.data_mut());
         drop(armed);
+        sandbox.copies.end();
+        let cpu_time = cpu.end(sandbox.copies.switches());
         if faulted || program.moved_global(&mut sandbox).is_some() {
-            return (data, None);
+            return (data, Spent { own_memory: None, cpu_time });
         }
         let Sandbox { store, memory, mapping, copies, own, .. } = &mut *sandbox;
         let is_mapped = matches!(own, Own::Mapped);
-        let bytes = mapping.reset(memory.data_mut(store), &image, is_mapped, copies);
-        if let Some(bytes) = bytes {
+        let own_memory = mapping.reset(memory.data_mut(store), &image, is_mapped, copies);
+        if let Some(bytes) = own_memory {
             program.idle.put(&image, sandbox, bytes, !is_mapped);
         }
-        (data, bytes)
+        (data, Spent { own_memory, cpu_time })
     }
 
     /// The size of the guest's memory, in bytes. Memories only grow, so this is also the most it has used.

@@ -20,6 +20,9 @@ pub(crate) struct Copies {
     /// Whether those are all, but for what the guest has written to since it began.
     known: bool,
     faults: Option<Faults>,
+    /// The faults when nothing wrote to the memory any more.
+    faults_at_end: Option<Faults>,
+    switches: Option<i64>,
 }
 
 /// How many page faults the current thread has had.
@@ -31,7 +34,18 @@ type Faults = (std::thread::ThreadId, i64, i64);
 impl Copies {
     /// To be called before anything writes to the memory.
     pub(crate) fn begin(&mut self) {
-        self.faults = faults();
+        (self.faults, self.switches) = counts().unzip();
+        self.faults_at_end = None;
+    }
+
+    /// To be called when nothing writes to the memory any more.
+    pub(crate) fn end(&mut self) {
+        (self.faults_at_end, self.switches) = counts().unzip();
+    }
+
+    /// How often another thread had run in the place of this one when the memory began to be written to, or ended.
+    pub(crate) fn switches(&self) -> Option<i64> {
+        self.switches
     }
 
     /// To be called before this thread writes to the memory.
@@ -51,10 +65,10 @@ impl Copies {
         self.known = false;
     }
 
-    /// Restores `memory`, a private mapping of an image. Answers how many bytes were copied, all of which are still private; `None` if
-    /// the pages cannot be listed, or are so many that dropping them is better.
+    /// Restores `memory`, a private mapping of an image, to which nothing writes any more. Answers how many bytes were copied, all of
+    /// which are still private; `None` if the pages cannot be listed, or are so many that dropping them is better.
     pub(super) fn restore(&mut self, memory: &mut [u8], image: &MemoryImage) -> Option<usize> {
-        if !self.known || self.faults.is_none() || self.faults != faults() {
+        if !self.known || self.faults.is_none() || self.faults != self.faults_at_end.take() {
             self.known = false;
             self.ranges.clear();
             list(memory, MOST, &mut self.ranges)?;
@@ -76,7 +90,7 @@ pub(super) fn private_pages(memory: &[u8]) -> Option<Vec<Range<usize>>> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn faults() -> Option<Faults> {
+fn counts() -> Option<(Faults, i64)> {
     None
 }
 
@@ -86,7 +100,7 @@ fn list(_memory: &[u8], _most: usize, _ranges: &mut Vec<Range<usize>>) -> Option
 }
 
 #[cfg(target_os = "linux")]
-use linux::{faults, list};
+use linux::{counts, list};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -167,9 +181,12 @@ mod linux {
         Some((count, scan.walk_end))
     }
 
-    pub(super) fn faults() -> Option<super::Faults> {
+    /// The page faults of this thread, and how often another one has run in its place.
+    pub(super) fn counts() -> Option<(super::Faults, i64)> {
         let usage = getrusage(UsageWho::RUSAGE_THREAD).ok()?;
-        Some((std::thread::current().id(), usage.minor_page_faults(), usage.major_page_faults()))
+        let faults = (std::thread::current().id(), usage.minor_page_faults(), usage.major_page_faults());
+        let switches = usage.voluntary_context_switches() + usage.involuntary_context_switches();
+        Some((faults, switches))
     }
 
     /// Adds the ranges of private copies, unless they are more than `most` bytes.

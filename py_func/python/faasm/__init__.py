@@ -26,7 +26,7 @@ import sys
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from types import ModuleType
     from typing import Any
 
@@ -51,6 +51,7 @@ __all__ = [
     "TimeLimit",
     "call_id",
     "chain",
+    "chain_async",
     "config",
     "digest",
     "entry",
@@ -149,6 +150,14 @@ class Call:
         """Waits for the call to end and returns its output, whatever its status. Fails like `wait`."""
         return _host.await_output(self.id)[1]
 
+    def __await__(self) -> Generator[Any, None, bytes]:
+        """Does what `output` does, and lets other tasks run meanwhile. Whoever stops waiting leaves the call as it is."""
+        if not LOCAL:
+            from asyncio import get_running_loop
+
+            yield from get_running_loop().wait_for_call(self.id)
+        return self.output()
+
 
 def chain(function: Callable[..., Any] | str, data: Buffer | str = b"", *, entry: str | None = None) -> Call:
     """Starts another call, with `data` as its input, and returns without waiting for it.
@@ -174,6 +183,19 @@ def chain(function: Callable[..., Any] | str, data: Buffer | str = b"", *, entry
     if module is None:
         raise RuntimeError("this function is still being loaded: chain from an entry point, not when the module is imported")
     return Call(_host.chain("", _top_level_name(function, module), _encoded(data)))
+
+
+async def chain_async(
+    function: Callable[..., Any] | str, data: Buffer | str = b"", *, entry: str | None = None
+) -> bytes:
+    """Makes another call and returns its output: `await chain(…)`, as a coroutine, which is what becomes a task.
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(faasm.chain_async(square, str(n))) for n in range(10)]
+
+    Fails like `chain` and like `Call.wait`. Cancelling it does not end the call.
+    """
+    return await chain(function, data, entry=entry)
 
 
 def _top_level_name(function: Callable[..., Any], module: ModuleType) -> str:

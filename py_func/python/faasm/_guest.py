@@ -14,6 +14,7 @@ import traceback
 import types
 
 import _faasm
+import _faasm_asyncio  # has asyncio work when it is imported
 
 # 0 to 2 are the standard streams, 3 is the root of the file system.
 _FIRST_DESCRIPTOR = 4
@@ -77,6 +78,8 @@ def _import(request):
     module = _load_source(name, file, source) if file else _load_package(name)
     if module is None:
         return -1
+    if any(_is_coroutine_function(value) for value in vars(module).values()):
+        _prepare_asyncio()
     sys.modules["faasm._function"] = module
     _main = getattr(module, entry, None)
     if callable(_main):
@@ -187,6 +190,21 @@ def _warm_up():
     del sys.modules["_"], sys.modules["faasm._function"], linecache.cache["_"]
 
 
+def _prepare_asyncio():
+    """Does what `_warm_up` does, for functions that are coroutines."""
+    # Calls would each take longer to import it than most take in all.
+    import asyncio
+
+    # A function that has chosen its own event loop gets it in calls only.
+    if asyncio.events._event_loop_policy is None:
+        for _ in range(10):
+            asyncio.run(_nothing_async())
+
+
+async def _nothing_async():
+    pass
+
+
 def _settle(all_are_ours):
     """Makes the memory fit to be an image. Answers 0, or reports why it cannot be one."""
     # What is alive now is alive in every call: no collection needs to look at it, and none writes to its pages.
@@ -237,9 +255,20 @@ def _takes_input(function):
     return True
 
 
+def _is_coroutine_function(function):
+    code = getattr(function, "__code__", None)
+    return isinstance(code, types.CodeType) and bool(code.co_flags & 0x80)  # CO_COROUTINE
+
+
 def _finish(result):
     if result is None:
         return 0
+    if isinstance(result, types.CoroutineType):
+        import asyncio
+
+        result = asyncio.run(result)
+        if result is None:
+            return 0
     if isinstance(result, int) and not isinstance(result, bool):
         if -(2**31) <= result < 2**31:
             return result
@@ -274,10 +303,17 @@ def _fail(exception):
         kind = _faasm.FAASM_FAIL_MEMORY
         # A report takes memory too. What has used it all up is usually a local variable of one of these frames.
         traceback.clear_frames(exception.__traceback__)
-    elif isinstance(exception, TimeLimit):
+    elif _is_time_limit(exception):
         kind = _faasm.FAASM_FAIL_TIME
     _faasm.fail(kind, _format(exception))
     return -1
+
+
+def _is_time_limit(exception):
+    # What a task of a group raised is one of a group of exceptions.
+    while isinstance(exception, BaseExceptionGroup) and len(exception.exceptions) == 1:
+        exception = exception.exceptions[0]
+    return isinstance(exception, TimeLimit)
 
 
 def _fail_entry(module, entry):

@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+from types import CoroutineType
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import ModuleType
     from typing import Any, TypeVar
 
@@ -149,10 +150,20 @@ def await_output(id: int) -> tuple[int, bytes]:
     return call.status, call.output
 
 
-def _finished(id: int) -> _Call:
+def await_any(calls: Iterable[int], nanoseconds: int) -> list[int]:
+    """Returns the calls that have ended, which all of them have."""
+    return sorted(call for call in calls if _known(call))
+
+
+def _known(id: int) -> _Call:
     call = _calls.get(id)
     if call is None:
         raise ValueError(f"there is no call {id}")
+    return call
+
+
+def _finished(id: int) -> _Call:
+    call = _known(id)
     if call.failure is not None:
         raise RuntimeError(call.failure)
     return call
@@ -198,6 +209,8 @@ def _takes_input(target: Callable[..., Any]) -> bool:
 
 
 def _finish(call: _Call, result: object) -> None:
+    if isinstance(result, CoroutineType):
+        result = _run_coroutine(result)
     if result is None:
         return
     if isinstance(result, int) and not isinstance(result, bool):
@@ -208,6 +221,20 @@ def _finish(call: _Call, result: object) -> None:
         call.output = result.encode()
     else:
         call.failure = f"the entry point returned {type(result).__name__!r}; it may return None, an int status, bytes or str"
+
+
+def _run_coroutine(coroutine: CoroutineType[Any, Any, object]) -> object:
+    import asyncio
+    import contextlib
+
+    # Who chains may be a coroutine itself, and then there is an event loop already, which has to wait.
+    running = asyncio._get_running_loop()
+    with contextlib.ExitStack() as stack:
+        if running is not None:
+            asyncio._set_running_loop(None)
+            stack.callback(asyncio._set_running_loop, running)
+            stack.callback(asyncio.set_event_loop, running)
+        return asyncio.run(coroutine)
 
 
 # State.

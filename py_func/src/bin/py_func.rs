@@ -153,8 +153,9 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         runtime = runtime.image(image);
     }
     let server = Server::bind(settings, runtime, store)?;
-    tracing::info!(target: "py_func::server", "listening on {}", server.url());
-    server.run_until_signal()
+    server.run_until_signal(|server| {
+        tracing::info!(target: "py_func::server", "listening on {}", server.url());
+    })
 }
 
 fn report(error: &ServerError) {

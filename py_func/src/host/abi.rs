@@ -32,6 +32,7 @@ pub(crate) const FAASM_STATE_UNLOCK: u32 = 29;
 pub(crate) const FAASM_STATE_KEYS: u32 = 30;
 pub(crate) const FAASM_CHAIN: u32 = 48;
 pub(crate) const FAASM_AWAIT: u32 = 49;
+pub(crate) const FAASM_AWAIT_ANY: u32 = 50;
 pub(crate) const FAASM_INFO_USER: u32 = 0;
 pub(crate) const FAASM_INFO_FUNCTION: u32 = 1;
 pub(crate) const FAASM_INFO_ENTRY: u32 = 2;

@@ -1,27 +1,78 @@
 //! Calls that a call makes.
 
-use std::collections::HashMap;
-use std::pin::Pin;
+use std::collections::{HashMap, HashSet};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use faasm_image::host::Result;
-use tokio::task::JoinHandle;
+use tokio::task::{self, JoinSet};
+use tracing::Instrument as _;
 
+use super::context::poll_once;
 use super::request::{Answer, Refused};
-use super::{CallContext, Host, Lineage};
+use super::{CallContext, Host, Lineage, abi};
 use crate::call::{CallFailure, Output};
 use crate::error::Error;
 use crate::function::{Request, Target, is_valid_name};
+use crate::metrics;
 use crate::runtime::Inner;
 
-/// The calls that a call has made, by their numbers.
+/// The calls that a call has made.
 #[derive(Default)]
-pub(super) struct Children(HashMap<u64, Child>);
+pub(super) struct Children {
+    /// The numbers of all of them.
+    made: HashSet<u64>,
+    running: JoinSet<Ended>,
+    /// The numbers of those that run, by those of their tasks.
+    numbers: HashMap<task::Id, u64>,
+    ended: HashMap<u64, Ended>,
+    /// The numbers of those that have ended, in the order in which they did.
+    order: Vec<u64>,
+}
 
-enum Child {
-    Running(JoinHandle<Ended>),
-    Ended(Ended),
+impl Children {
+    /// Waits for one more to end. `None` if none runs. Dropping the future loses nothing.
+    async fn next(&mut self) -> Option<()> {
+        let (task, ended) = match self.running.join_next_with_id().await? {
+            Ok(ended) => ended,
+            // It panicked.
+            Err(error) => (error.id(), (Err(CallFailure::stopped()), Held { bytes: 0, all: Arc::default() })),
+        };
+        if let Some(number) = self.numbers.remove(&task) {
+            self.ended.insert(number, ended);
+            self.order.push(number);
+        }
+        Some(())
+    }
+
+    /// Waits for a call to end. `None` if there is no such call.
+    async fn end(&mut self, number: u64) -> Option<()> {
+        while !self.ended.contains_key(&number) {
+            self.next().await?;
+        }
+        Some(())
+    }
+
+    /// Waits for any of these to end, and answers which have. None if all that run have.
+    async fn end_any(&mut self, numbers: &HashSet<u64>) -> Vec<u64> {
+        loop {
+            // Those that have ended meanwhile are no reason to wait.
+            while poll_once(pin!(self.next())).await.flatten().is_some() {}
+            let ended: Vec<u64> = self.order.iter().copied().filter(|it| numbers.contains(it)).collect();
+            if !ended.is_empty() || self.next().await.is_none() {
+                return ended;
+            }
+        }
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        // They go on without the call that made them.
+        self.running.detach_all();
+    }
 }
 
 /// A result, and what it counts for.
@@ -87,10 +138,16 @@ pub(super) fn chain(context: &mut CallContext, target: &str, input: Vec<u8>) -> 
         admitted: true,
         ..Request::default()
     };
-    let task = runtime.executor.spawn(run(found, Arc::clone(runtime), request, held));
+    let children = context.children.get_or_insert_default();
+    let span = tracing::debug_span!(target: "py_func", "chain", function = name, entry, call = id);
+    let job = run(found, Arc::clone(runtime), request, held).instrument(span);
+    let task = runtime.executor.spawn_into(&mut children.running, job);
     let task = task.ok_or_else(|| Refused::runtime("the runtime is shutting down".to_owned()))?;
     runtime.executor.share();
-    context.children.0.insert(id, Child::Running(task));
+    children.made.insert(id);
+    context.tally.chained_calls += 1;
+    metrics::chained();
+    children.numbers.insert(task, id);
     Ok(Answer::Number(id))
 }
 
@@ -127,23 +184,66 @@ fn size(result: &Result<Output, CallFailure>) -> usize {
 }
 
 /// Waits for a call to end. It can be asked for again.
-pub(super) async fn wait(host: &mut Host, id: u64) -> Result<Result<Answer, Refused>> {
-    let child = host.context.as_mut().and_then(|context| context.children.0.remove(&id));
-    let result = match child {
-        None => return Ok(Err(Refused::value(format!("this call has not made a call {id}")))),
-        Some(Child::Ended(result)) => result,
-        Some(Child::Running(task)) => match host.wait("a chained call", task).await? {
-            Ok(ended) => ended,
-            // It panicked.
-            Err(_) => (Err(CallFailure::stopped()), Held { bytes: 0, all: Arc::default() }),
-        },
+pub(super) async fn wait(host: &mut Host, number: u64) -> Result<Result<Answer, Refused>> {
+    let unknown = || Ok(Err(Refused::value(format!("this call has not made a call {number}"))));
+    let Some(mut children) = host.context.as_mut().and_then(|context| context.children.take()) else {
+        return unknown();
     };
-    let answer = match &result.0 {
-        Ok(output) => Ok(Answer::Both(u64::from(output.status.cast_unsigned()), output.output.clone())),
-        Err(failure) => Err(Refused::runtime(format!("the chained call failed: {failure}"))),
+    let known = if children.made.contains(&number) {
+        host.wait("a chained call", children.end(number)).await?
+    } else {
+        None
     };
-    if let Some(context) = &mut host.context {
-        context.children.0.insert(id, Child::Ended(result));
+    let answer = match known.and_then(|()| children.ended.get(&number)) {
+        None => return give_back(host, children, unknown()),
+        Some((Ok(output), _)) => {
+            Ok(Answer::Both(u64::from(output.status.cast_unsigned()), output.output.clone()))
+        }
+        Some((Err(failure), _)) => Err(Refused::runtime(format!("the chained call failed: {failure}"))),
+    };
+    give_back(host, children, Ok(answer))
+}
+
+/// Waits for any of a number of calls to end, for so many nanoseconds at most. At the deadline the guest goes on early, is
+/// interrupted, and shows where it waited.
+pub(super) async fn wait_for_any(
+    host: &mut Host,
+    numbers: &[u8],
+    nanoseconds: u64,
+) -> Result<Result<Answer, Refused>> {
+    let (numbers, rest) = numbers.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Ok(Err(Refused::value("the numbers of calls are cut off".to_owned())));
     }
-    Ok(answer)
+    let numbers: HashSet<u64> = numbers.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+    let mut children = host.context.as_mut().and_then(|context| context.children.take()).unwrap_or_default();
+    if let Some(number) = numbers.iter().find(|number| !children.made.contains(number)) {
+        let refused = Refused::value(format!("this call has not made a call {number}"));
+        return give_back(host, children, Ok(Err(refused)));
+    }
+    let limited = nanoseconds != abi::FAASM_NONE;
+    if numbers.is_empty() && !limited {
+        let refused = Refused::value("there is nothing to wait for".to_owned());
+        return give_back(host, children, Ok(Err(refused)));
+    }
+    let when = limited.then(|| Instant::now().checked_add(Duration::from_nanos(nanoseconds))).flatten();
+    let when = when.into_iter().chain(host.deadline).min();
+    let ended = if numbers.is_empty() {
+        host.wait_until(when, std::future::pending()).await?
+    } else {
+        host.wait_until(when, children.end_any(&numbers)).await?
+    };
+    if ended.is_none() && when == host.deadline {
+        host.interrupted().await;
+    }
+    let answer = ended.unwrap_or_default().iter().flat_map(|number| number.to_le_bytes()).collect();
+    give_back(host, children, Ok(Ok(Answer::Bytes(answer))))
+}
+
+/// Puts the calls back that were taken out of the host while it waited for them.
+fn give_back<T>(host: &mut Host, children: Children, result: T) -> T {
+    if let Some(context) = &mut host.context {
+        context.children = Some(children);
+    }
+    result
 }

@@ -63,8 +63,11 @@ pub(super) async fn poll_oneoff(
 
     if !first.is_zero() {
         // At the deadline the guest wakes early, is interrupted, and shows where it slept.
-        let sleep = host.time_left().map_or(first, |left| left.min(first));
-        host.suspended(tokio::time::sleep(sleep)).await?;
+        let left = host.time_left().filter(|left| *left < first);
+        host.suspended(tokio::time::sleep(left.unwrap_or(first))).await?;
+        if left.is_some() {
+            host.interrupted().await;
+        }
     }
     let happened = waiting.iter().filter(|it| it.after <= first);
     let mut written = 0_u32;

@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use faasm_image::host::Result;
 
 use super::Host;
 use super::chain::Children;
-use crate::executor::{Permit, Place};
+use crate::admission::Place;
 use crate::function::Loaded;
 use crate::runtime::{GRACE, Inner};
 use crate::state::{Lock, LockGuard};
@@ -24,13 +24,23 @@ pub(crate) struct CallContext {
     pub(super) entry: String,
     pub(super) id: u64,
     pub(super) lineage: Lineage,
-    pub(super) children: Children,
+    /// The calls it has made, if it has made any.
+    pub(super) children: Option<Children>,
     /// Locks on keys. They end with the call.
     pub(super) locks: Vec<(String, Lock, LockGuard)>,
     /// How many bytes it has written to the log.
     pub(super) logged: usize,
-    permit: Option<Permit>,
-    _place: Place,
+    pub(crate) tally: Tally,
+    place: Place,
+}
+
+/// What a call has asked of its host.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Tally {
+    /// Bytes of state.
+    pub(crate) state_read: u64,
+    pub(crate) state_written: u64,
+    pub(crate) chained_calls: u32,
 }
 
 /// Where a chained call comes from.
@@ -58,11 +68,11 @@ impl CallContext {
         user: &str,
         name: &str,
         lineage: Lineage,
-        admission: (Permit, Place),
+        place: Place,
     ) -> Self {
         // The number in the lineage is that of the call which the import is for.
         let lineage = Lineage { id: None, ..lineage };
-        Self::new(runtime, None, [user, name, ""], lineage, admission)
+        Self::new(runtime, None, [user, name, ""], lineage, place)
     }
 
     /// What a call of a function runs in.
@@ -71,10 +81,10 @@ impl CallContext {
         function: &Arc<Loaded>,
         entry: Option<&str>,
         lineage: Lineage,
-        admission: (Permit, Place),
+        place: Place,
     ) -> Self {
-        let names = [&function.user, &function.name, entry.unwrap_or(&function.entry)];
-        Self::new(runtime, Some(Arc::clone(function)), names, lineage, admission)
+        let names = [&function.user.name, &function.name, entry.unwrap_or(&function.entry)];
+        Self::new(runtime, Some(Arc::clone(function)), names, lineage, place)
     }
 
     fn new(
@@ -82,7 +92,7 @@ impl CallContext {
         function: Option<Arc<Loaded>>,
         [user, name, entry]: [&str; 3],
         lineage: Lineage,
-        (permit, place): (Permit, Place),
+        place: Place,
     ) -> Self {
         Self {
             runtime: Arc::clone(runtime),
@@ -92,12 +102,20 @@ impl CallContext {
             entry: entry.to_owned(),
             id: lineage.id.unwrap_or_else(|| runtime.next_call.fetch_add(1, Ordering::Relaxed)),
             lineage,
-            children: Children::default(),
+            children: None,
             locks: Vec::new(),
             logged: 0,
-            permit: Some(permit),
-            _place: place,
+            tally: Tally::default(),
+            place,
         }
+    }
+}
+
+impl CallContext {
+    /// What is told of the call while it runs.
+    pub(crate) fn span(&self) -> tracing::Span {
+        let Self { user, name, entry, id, .. } = self;
+        tracing::info_span!(target: "py_func", "call", user, function = name, entry, call = id)
     }
 }
 
@@ -105,30 +123,48 @@ impl Host {
     /// Waits for something that other calls or machines do, named for people. Others may compute meanwhile; at the deadline the
     /// guest is ended.
     pub(super) async fn wait<T>(&mut self, what: &'static str, future: impl Future<Output = T>) -> Result<T> {
+        self.wait_until(self.deadline, future).await?.ok_or_else(|| WaitedTooLong(what).into())
+    }
+
+    /// Waits for something until a point in time, and answers `None` when that has come. Others may compute meanwhile.
+    pub(super) async fn wait_until<T>(
+        &mut self,
+        when: Option<Instant>,
+        future: impl Future<Output = T>,
+    ) -> Result<Option<T>> {
         let mut future = std::pin::pin!(future);
         // What is ready costs nothing.
         if let Some(ready) = poll_once(future.as_mut()).await {
-            return Ok(ready);
+            return Ok(Some(ready));
         }
-        let deadline = self.deadline;
-        self.suspended(until(deadline, future)).await?.ok_or_else(|| WaitedTooLong(what).into())
+        if when.is_some_and(|when| when <= Instant::now()) {
+            return Ok(None);
+        }
+        self.suspended(until(when, future)).await
     }
 
     /// Awaits something while others may compute. A guest whose turn to go on does not come before it would be stopped is ended.
     pub(super) async fn suspended<T>(&mut self, future: impl Future<Output = T>) -> Result<T> {
-        let permit = self.context.as_mut().and_then(|context| context.permit.take());
-        let had_permit = permit.is_some();
-        drop(permit);
+        let computed = self.context.as_mut().is_some_and(|context| context.place.pause());
         let value = future.await;
-        if had_permit && let Some(context) = self.context.as_mut() {
+        if computed && let Some(context) = self.context.as_mut() {
             let stopped = self.deadline.and_then(|deadline| deadline.checked_add(GRACE));
-            let turn = until(stopped, context.runtime.executor.readmit()).await;
-            context.permit = turn.ok_or(WaitedTooLong("its turn to compute"))?;
+            let turn = until(stopped, context.place.resume()).await;
+            turn.ok_or(WaitedTooLong("its turn to compute"))?;
         }
         Ok(value)
     }
 
-    pub(super) fn time_left(&self) -> Option<std::time::Duration> {
+    /// Waits until the guest has been interrupted, if its deadline has passed. The clock by which it is awaited here and the thread that
+    /// interrupts are not the same, and a guest that came first would take what it waited for to have happened.
+    pub(super) async fn interrupted(&mut self) {
+        let Some((deadline, stopper)) = self.deadline.zip(self.stopper.as_ref()) else { return };
+        while deadline <= Instant::now() && Instant::now() < deadline + GRACE && !stopper.interrupted() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    pub(super) fn time_left(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 }
@@ -141,7 +177,8 @@ async fn until<T>(deadline: Option<Instant>, future: impl Future<Output = T>) ->
     }
 }
 
-async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+/// The value of a future that is ready.
+pub(super) async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
     use std::task::Poll;
     std::future::poll_fn(|context| {
         Poll::Ready(match future.as_mut().poll(context) {

@@ -10,13 +10,14 @@ mod request;
 use std::sync::Arc;
 use std::time::Instant;
 
+use faasm_image::Stopper;
 use faasm_image::host::{Caller, Extern, Linker, Result, format_err};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 
 use crate::runtime::Inner;
 
-pub(crate) use context::{CallContext, Lineage, WaitedTooLong};
+pub(crate) use context::{CallContext, Lineage, Tally, WaitedTooLong};
 pub(crate) use files::{Library, SharedFiles, TOP, Volume};
 
 use files::{Files, wasi};
@@ -34,6 +35,8 @@ pub(crate) struct Host {
     output: Vec<u8>,
     output_limit: usize,
     deadline: Option<Instant>,
+    /// `None` where nobody stops the guest.
+    stopper: Option<Stopper>,
     failure: Option<(u32, String)>,
     /// What the last request has left.
     answer: Vec<u8>,
@@ -48,6 +51,7 @@ pub(crate) struct Remains {
     pub(crate) failure: Option<(u32, String)>,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
+    pub(crate) tally: Tally,
 }
 
 /// The error by which a guest is ended that puts out more than it may.
@@ -75,6 +79,11 @@ impl Host {
         Ok(Files::new(&runtime.library, self.package.clone(), shared, runtime.tmp_limit, self.output_limit))
     }
 
+    /// Says how to see that the guest was interrupted.
+    pub(crate) fn watch(&mut self, stopper: Stopper) {
+        self.stopper = Some(stopper);
+    }
+
     /// A host for the interpreter as a command, which has what `wasi` gives it.
     pub(crate) fn command(mut wasi: WasiCtxBuilder) -> Self {
         let wasi = wasi.allow_blocking_current_thread(true).monotonic_clock(clock::Monotonic).build_p1();
@@ -83,7 +92,8 @@ impl Host {
 
     pub(crate) fn into_remains(self) -> Remains {
         let [stdout, stderr] = self.files.map(|files| files.into_outputs()).unwrap_or_default();
-        Remains { output: self.output, failure: self.failure, stdout, stderr }
+        let tally = self.context.map(|context| context.tally).unwrap_or_default();
+        Remains { output: self.output, failure: self.failure, stdout, stderr, tally }
     }
 }
 

@@ -2,8 +2,10 @@
 
 use faasm_image::host::{Caller, Result, format_err};
 use sha2::Digest as _;
+use tracing::Instrument as _;
 
 use super::{CallContext, Host, OutputTooLarge, abi, chain, memory, range};
+use crate::metrics;
 use crate::state::{self, Lock, State};
 
 /// What a request leaves: a number, bytes, or both.
@@ -89,6 +91,7 @@ async fn answer(
         abi::FAASM_DIGEST => return Ok(digest(name, &data)),
         abi::FAASM_OUTPUT => return Ok(Ok(Answer::Bytes(host.output.clone()))),
         abi::FAASM_AWAIT => return chain::wait(host, first).await,
+        abi::FAASM_AWAIT_ANY => return chain::wait_for_any(host, &data, first).await,
         _ => (),
     }
     let Some(context) = host.context.as_mut() else {
@@ -148,9 +151,21 @@ async fn answer(
         abi::FAASM_STATE_SIZE..=abi::FAASM_STATE_KEYS => {
             let (state, user) = (context.runtime.state.clone(), context.user.clone());
             let (key, most) = (name.to_owned(), context.runtime.memory_limit);
+            let span = tracing::debug_span!(target: "py_func", "state", operation, key = name);
+            let written = data.len() as u64;
             let work =
                 async move { on_state(&state, operation, &user, &key, &data, first, second, most).await };
-            host.wait("state", work).await?
+            let answer = host.wait("state", work.instrument(span)).await?;
+            let read = answer.as_ref().ok().map(|answer| match answer {
+                Answer::Bytes(bytes) | Answer::Both(_, bytes) => bytes.len() as u64,
+                Answer::Nothing | Answer::Number(_) => 0,
+            });
+            metrics::state(read, written);
+            if let (Some(context), Some(read)) = (&mut host.context, read) {
+                context.tally.state_read += read;
+                context.tally.state_written += written;
+            }
+            answer
         }
         _ => return Err(format_err!("the guest asks for {operation}, which is no operation")),
     })

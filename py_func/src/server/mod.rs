@@ -6,8 +6,7 @@
 //!
 //! # fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = Server::bind(Settings::default(), Runtime::builder(), Registry::from_env()?)?;
-//! println!("listening on {}", server.url());
-//! server.run_until_signal()?;
+//! server.run_until_signal(|server| println!("listening on {}", server.url()))?;
 //! # Ok(()) }
 //! ```
 //!
@@ -48,7 +47,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::runtime::Builder;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 pub use calls::{CallState, Details, Summary};
@@ -59,6 +58,7 @@ pub use settings::{Access, Limits, OnCall, Settings, Tls};
 pub use tokens::Tokens;
 pub use wire::{CallResult, Data, ErrorDocument, RESULT_JSON, UsageDocument};
 
+use crate::admission::Busy;
 use crate::registry::{Registry, StoredFunction, StoredRuntime};
 use crate::runtime::{Runtime, RuntimeBuilder};
 use crate::state::{self, Durable, State};
@@ -88,6 +88,9 @@ struct App {
     rates: Option<access::Rates>,
     limits: Limits,
     budget: budget::Budget,
+    /// One for each call that may compute or wait. The runtime counts calls when its threads get to them, which may be busy with others;
+    /// too many are to be refused at once.
+    places: Semaphore,
     turns: turns::Turns,
     on_call: Option<OnCall>,
     in_flight: Gauge,
@@ -114,6 +117,8 @@ impl Server {
         listener.set_nonblocking(true).map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
 
+        let runtime = runtime.images(store.root().join("images"));
+        let runtime = runtime.shared_files(store.root().join("files"), SHARED_FILES);
         let state = State::new(Arc::new(Durable::open(store.root().join("state"))?), STATE);
         let sources = store.clone();
         // That a function cannot be read is for the one who chains to it the same as that there is none.
@@ -122,6 +127,7 @@ impl Server {
         let stored_runtime = store.runtime()?.filter(|stored| stored.image == runtime.image_directory());
         let functions = Arc::new(functions::Functions::open(store, runtime.clone())?);
         recorder();
+        let all = runtime.inner.executor.gate.limit();
         let app = Arc::new(App {
             runtime,
             stored_runtime,
@@ -131,6 +137,7 @@ impl Server {
             access,
             rates: limits.rate.map(access::Rates::new),
             budget: budget::Budget::new(limits.buffered),
+            places: Semaphore::new(all.computing.saturating_add(all.waiting).min(Semaphore::MAX_PERMITS)),
             turns: turns::Turns::new(),
             on_call,
             in_flight: metrics::gauge!("faasm_http_requests_in_flight"),
@@ -180,12 +187,12 @@ impl Server {
     }
 
     /// Answers requests until the process gets SIGINT or SIGTERM, as [`run`](Self::run) does. The second such signal ends the process at
-    /// once.
+    /// once. `ready` is called when signals are listened to, and clients may come.
     ///
     /// # Errors
     ///
     /// When the threads cannot be started, or the signals not be listened to.
-    pub fn run_until_signal(self) -> Result<(), ServerError> {
+    pub fn run_until_signal(self, ready: impl FnOnce(&Self)) -> Result<(), ServerError> {
         let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(ServerError::Threads)?;
         let arrived = Arc::new(Notify::new());
         let thread = std::thread::Builder::new().name("faasm-signals".to_owned());
@@ -203,6 +210,7 @@ impl Server {
                 }
             })
             .map_err(ServerError::Threads)?;
+        ready(&self);
         let result = self.run(async move { arrived.notified().await });
         handle.close();
         // It only ends with the handle.
@@ -232,6 +240,11 @@ impl App {
         self.functions.flush().await?;
         self.state.evict(0);
         Ok(())
+    }
+
+    /// Why there is no place for a call.
+    fn busy(&self) -> Busy {
+        Busy { limit: self.runtime.inner.executor.gate.limit().waiting, user: None }
     }
 
     /// What is to be done now and then.
@@ -266,7 +279,9 @@ fn recorder() -> Option<&'static PrometheusHandle> {
     let install = || {
         let builder = PrometheusBuilder::new();
         let durations = Matcher::Suffix("_seconds".to_owned());
-        builder.set_buckets_for_metric(durations, &SECONDS).ok()?.install_recorder().ok()
+        let handle = builder.set_buckets_for_metric(durations, &SECONDS).ok()?.install_recorder().ok()?;
+        crate::metrics::describe();
+        Some(handle)
     };
     RECORDER.get_or_init(install).as_ref()
 }

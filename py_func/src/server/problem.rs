@@ -177,7 +177,7 @@ impl Problem {
     }
 
     fn of_call(status: StatusCode, error: &CallError) -> Self {
-        let (kind, text) = wire::kind(error);
+        let (kind, text) = (error.kind(), wire::text(error));
         // The traceback is a member of its own.
         let detail = error.to_string();
         let detail = detail.strip_suffix(text.trim_end()).unwrap_or(&detail).trim_end();

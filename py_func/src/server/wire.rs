@@ -50,6 +50,9 @@ pub struct ErrorDocument {
     /// The limit that was reached, in seconds, bytes or calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<f64>,
+    /// The user whose limit it is, if it is not that of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// What a call took.
@@ -57,10 +60,20 @@ pub struct ErrorDocument {
 pub struct UsageDocument {
     /// How long it took, in seconds.
     pub wall_time_seconds: f64,
+    /// How long threads computed for it, in seconds.
+    pub cpu_time_seconds: f64,
     /// The size of its memory at the end, in bytes.
     pub memory_bytes: u64,
     /// How much of that it had for itself, where that was counted.
     pub own_memory_bytes: Option<u64>,
+    /// How many bytes of state it read.
+    pub state_read_bytes: u64,
+    /// How many bytes of state it wrote.
+    pub state_written_bytes: u64,
+    /// How many bytes it left: its output, standard output and standard error.
+    pub output_bytes: u64,
+    /// How many calls it started.
+    pub chained_calls: u32,
 }
 
 /// A body of any bytes, for descriptions.
@@ -114,19 +127,17 @@ pub(super) fn answer(document: &CallResult) -> Response {
     ([(CONTENT_TYPE, HeaderValue::from_static(RESULT_JSON))], body).into_response()
 }
 
-/// The stable name of what ended a call, and what the guest says about it.
-pub(super) fn kind(error: &CallError) -> (&'static str, &str) {
+/// What the guest says about what ended a call.
+pub(super) fn text(error: &CallError) -> &str {
     match error {
-        CallError::Exception { traceback } => ("exception", traceback),
-        CallError::Syntax { text } => ("syntax", text),
-        CallError::Entry { text } => ("entry", text),
-        CallError::Result { text } => ("result", text),
-        CallError::TimeLimit { text, .. } => ("time-limit", text),
-        CallError::MemoryLimit { text, .. } => ("memory-limit", text),
-        CallError::OutputLimit { .. } => ("output-limit", ""),
-        CallError::StackLimit => ("stack-limit", ""),
-        CallError::Busy { .. } => ("busy", ""),
-        CallError::Fault { reason } => ("fault", reason),
+        CallError::Exception { traceback: text }
+        | CallError::Syntax { text }
+        | CallError::Entry { text }
+        | CallError::Result { text }
+        | CallError::TimeLimit { text, .. }
+        | CallError::MemoryLimit { text, .. }
+        | CallError::Fault { reason: text } => text,
+        CallError::OutputLimit { .. } | CallError::StackLimit | CallError::Busy { .. } => "",
     }
 }
 
@@ -136,17 +147,21 @@ impl ErrorDocument {
             CallError::TimeLimit { limit, .. } => Some(limit.as_secs_f64()),
             CallError::MemoryLimit { limit, .. }
             | CallError::OutputLimit { limit }
-            | CallError::Busy { limit } => Some(*limit as f64),
+            | CallError::Busy { limit, .. } => Some(*limit as f64),
             _ => None,
         };
-        let (kind, text) = kind(error);
-        Self { kind: kind.to_owned(), message: error.to_string(), text: text.to_owned(), limit }
+        let user = match error {
+            CallError::Busy { user, .. } => user.clone(),
+            _ => None,
+        };
+        let (kind, text) = (error.kind().to_owned(), text(error).to_owned());
+        Self { kind, message: error.to_string(), text, limit, user }
     }
 }
 
 impl From<ErrorDocument> for CallError {
     fn from(error: ErrorDocument) -> Self {
-        let ErrorDocument { kind, message, text, limit } = error;
+        let ErrorDocument { kind, message, text, limit, user } = error;
         let limit = limit.unwrap_or_default();
         let count = limit as usize;
         match kind.as_str() {
@@ -158,7 +173,7 @@ impl From<ErrorDocument> for CallError {
             "memory-limit" => Self::MemoryLimit { limit: count, text },
             "output-limit" => Self::OutputLimit { limit: count },
             "stack-limit" => Self::StackLimit,
-            "busy" => Self::Busy { limit: count },
+            "busy" => Self::Busy { limit: count, user },
             "fault" => Self::Fault { reason: text },
             // From a newer server.
             _ => Self::Fault { reason: message },
@@ -171,7 +186,12 @@ impl From<Usage> for UsageDocument {
         Self {
             wall_time_seconds: usage.wall_time.as_secs_f64(),
             memory_bytes: usage.memory as u64,
+            cpu_time_seconds: usage.cpu_time.as_secs_f64(),
             own_memory_bytes: usage.own_memory.map(|it| it as u64),
+            state_read_bytes: usage.state_read,
+            state_written_bytes: usage.state_written,
+            output_bytes: usage.output as u64,
+            chained_calls: usage.chained_calls,
         }
     }
 }
@@ -181,7 +201,12 @@ impl From<UsageDocument> for Usage {
         Self {
             wall_time: seconds(usage.wall_time_seconds),
             memory: usage.memory_bytes as usize,
+            cpu_time: seconds(usage.cpu_time_seconds),
             own_memory: usage.own_memory_bytes.map(|it| it as usize),
+            state_read: usage.state_read_bytes,
+            state_written: usage.state_written_bytes,
+            output: usage.output_bytes as usize,
+            chained_calls: usage.chained_calls,
         }
     }
 }
@@ -249,7 +274,16 @@ mod tests {
 
     #[test]
     fn results_survive_json() {
-        let usage = Usage { wall_time: Duration::from_micros(7), memory: 1 << 20, own_memory: Some(4096) };
+        let usage = Usage {
+            wall_time: Duration::from_micros(7),
+            cpu_time: Duration::from_micros(6),
+            memory: 1 << 20,
+            own_memory: Some(4096),
+            state_read: 1,
+            state_written: 2,
+            output: 3,
+            chained_calls: 4,
+        };
         let returned =
             Output { status: -3, output: vec![0, 255], stdout: "é".into(), stderr: Vec::new(), usage };
         let text = || "text".to_owned();
@@ -262,7 +296,8 @@ mod tests {
             CallError::MemoryLimit { limit: 5, text: text() },
             CallError::OutputLimit { limit: 6 },
             CallError::StackLimit,
-            CallError::Busy { limit: 7 },
+            CallError::Busy { limit: 7, user: None },
+            CallError::Busy { limit: 8, user: Some("a".to_owned()) },
             CallError::Fault { reason: text() },
         ];
         let failures = errors.map(|error| CallFailure { error, stdout: vec![1], stderr: vec![200], usage });

@@ -52,7 +52,7 @@ pub(super) struct Options {
 /// Call a function.
 ///
 /// The body is its input and the answer's body its output. The header `Faasm-Status` has the status it returned, `Faasm-Usage` what it
-/// took: `wall-ns` nanoseconds, `memory` bytes in all, and `own-memory` bytes for itself, where that was counted. Who accepts
+/// took: `wall-ns` and `cpu-ns` in nanoseconds, `memory` in all and `own-memory` for itself, where that was counted, in bytes, and so on. Who accepts
 /// `application/vnd.faasm.result+json` gets a document with all that the call has left in place of its output.
 #[utoipa::path(
     post,
@@ -167,7 +167,10 @@ impl Invocation {
     /// Makes the call and waits for it. It is cancelled when this future is dropped.
     pub(super) async fn run(self, input: Received) -> Ended {
         let Received { bytes, reserved } = input;
-        let result = self.call(bytes).await;
+        let result = match self.app.places.try_acquire() {
+            Ok(_place) => self.call(bytes).await,
+            Err(_) => Err(CallFailure::busy(self.app.busy())),
+        };
         drop(reserved);
         let Self { app, summary, started, .. } = self;
         let (id, version) = (summary.id, summary.version.clone());
@@ -184,7 +187,12 @@ impl Invocation {
         let summary = self.summary.clone();
         tokio::spawn(async move {
             let Received { bytes, reserved } = input;
-            let result = match select(pin!(self.call(bytes)), pin!(call.cancel.notified())).await {
+            // It has been accepted, so it waits for its place.
+            let called = async {
+                let _place = self.app.places.acquire().await;
+                self.call(bytes).await
+            };
+            let result = match select(pin!(called), pin!(call.cancel.notified())).await {
                 Either::Left((result, _)) => Some(result),
                 Either::Right(_) => None,
             };
@@ -263,7 +271,12 @@ impl Ended {
 
 /// What a call took, as a dictionary of RFC 9651, whose numbers are integers.
 fn usage_header(usage: &Usage) -> String {
-    let Usage { wall_time, memory, own_memory } = usage;
+    let Usage { wall_time, cpu_time, memory, own_memory, state_read, state_written, chained_calls, .. } =
+        usage;
+    let (wall, cpu) = (wall_time.as_nanos(), cpu_time.as_nanos());
     let own_memory = own_memory.map(|it| format!(", own-memory={it}")).unwrap_or_default();
-    format!("wall-ns={}, memory={memory}{own_memory}", wall_time.as_nanos())
+    format!(
+        "wall-ns={wall}, cpu-ns={cpu}, memory={memory}{own_memory}, state-read={state_read}, \
+         state-written={state_written}, chained-calls={chained_calls}"
+    )
 }
