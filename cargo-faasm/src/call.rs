@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use py_func::state::{self, OnDemand, State};
-use py_func::{CallFailure, Output, Registry, Runtime, Usage};
+use py_func::{CallFailure, Output, Registry, Runtime, RuntimeBuilder, Usage};
 use serde_json::{Value, json};
 
 use crate::cli::{Format, Input, Limits};
@@ -26,14 +26,24 @@ const SHARED_QUOTA: u64 = 1 << 30;
 
 /// A runtime on an image with the limits of the command line. In a store, functions find state, shared files and other functions.
 pub(crate) fn runtime(image: &Path, limits: Limits, store: Option<&Registry>) -> anyhow::Result<Runtime> {
-    let mut builder = Runtime::builder().image(image);
+    let mut builder = limited(limits).image(image);
     if let Some(store) = store.cloned() {
-        let state = OnDemand::new(store.root().join("state"));
-        builder = builder.state(State::new(Arc::new(state), STATE)).images(store.root().join("images"));
+        builder = builder.state(state(&store)).images(store.root().join("images"));
         builder = builder.shared_files(store.root().join("files"), SHARED_QUOTA);
         // That a function cannot be read is for the one who chains to it the same as that there is none.
         builder = builder.lookup(move |user, name| store.source(user, name).ok());
     }
+    Ok(builder.build()?)
+}
+
+/// The state in a store.
+pub(crate) fn state(store: &Registry) -> State {
+    State::new(Arc::new(OnDemand::new(store.root().join("state"))), STATE)
+}
+
+/// The settings of a runtime that has the limits of the command line.
+pub(crate) fn limited(limits: Limits) -> RuntimeBuilder {
+    let mut builder = Runtime::builder();
     if let Some(limit) = limits.timeout {
         builder = builder.timeout(limit);
     }
@@ -43,7 +53,7 @@ pub(crate) fn runtime(image: &Path, limits: Limits, store: Option<&Registry>) ->
     if let Some(limit) = limits.output {
         builder = builder.output_limit(limit);
     }
-    Ok(builder.build()?)
+    builder
 }
 
 /// The input that the command line names.
@@ -175,7 +185,7 @@ fn usage_json(usage: Usage) -> Value {
 }
 
 /// Text as a string; bytes that are none as an object with their Base64 form.
-fn bytes(bytes: &[u8]) -> Value {
+pub(crate) fn bytes(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => json!(text),
         Err(_) => json!({ "base64": BASE64_STANDARD.encode(bytes) }),

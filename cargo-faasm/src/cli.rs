@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +62,11 @@ pub(crate) enum Command {
     Upload(Upload),
     Invoke(Invoke),
     List(List),
+    Serve(Serve),
+    State(State),
+    Logs(Logs),
+    Flush(Flush),
+    Token(Token),
     Codegen(Codegen),
     Doctor(Doctor),
     Cache(Cache),
@@ -88,6 +94,17 @@ pub(crate) struct Image {
     /// The directory of the image to use, instead of the one that is found or built
     #[arg(long = "image", value_name = "DIR", env = "FAASM_IMAGE", hide_env_values = true)]
     pub(crate) directory: Option<PathBuf>,
+}
+
+/// A server to use in place of the store.
+#[derive(Debug, Args)]
+pub(crate) struct Remote {
+    /// The address of a server to use, such as `http://localhost:8080`, in place of the store
+    #[arg(long, value_name = "URL", env = "FAASM_URL", hide_env_values = true)]
+    pub(crate) url: Option<String>,
+    /// The token by which the server knows who asks
+    #[arg(long, value_name = "TOKEN", env = "FAASM_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
 }
 
 /// Limits of a call.
@@ -209,6 +226,8 @@ pub(crate) struct Upload {
     #[command(flatten)]
     pub(crate) image: Image,
     #[command(flatten)]
+    pub(crate) remote: Remote,
+    #[command(flatten)]
     pub(crate) message: Message,
 }
 
@@ -227,6 +246,8 @@ pub(crate) struct Invoke {
     #[command(flatten)]
     pub(crate) image: Image,
     #[command(flatten)]
+    pub(crate) remote: Remote,
+    #[command(flatten)]
     pub(crate) message: Message,
 }
 
@@ -234,7 +255,142 @@ pub(crate) struct Invoke {
 #[derive(Debug, Args)]
 pub(crate) struct List {
     #[command(flatten)]
+    pub(crate) remote: Remote,
+    #[command(flatten)]
     pub(crate) message: Message,
+}
+
+/// Serve the functions of the store over HTTP, with a page to look at
+///
+/// Shows calls as they end. Ctrl+C finishes those that have begun, and a second one ends them. Programs on other machines are let in
+/// when tokens are set up; see `cargo faasm token`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm serve
+  cargo faasm serve --watch functions
+  cargo faasm serve --listen 0.0.0.0:8080 --tokens tokens --tls-certificate cert.pem --tls-key key.pem")]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 is any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Upload the Python files of a directory, and again whenever one changes
+    #[arg(long, value_name = "DIR")]
+    pub(crate) watch: Option<PathBuf>,
+    /// Whose functions those are
+    #[arg(long, value_name = "USER", default_value = "python", requires = "watch")]
+    pub(crate) user: String,
+    /// The tokens by which clients are let in
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tokens: Option<PathBuf>,
+    /// Let everyone in who can reach the server
+    #[arg(long, conflicts_with = "tokens")]
+    pub(crate) insecure_no_auth: bool,
+    /// The certificate, in PEM format
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// The key of the certificate, in PEM format
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub(crate) tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) image: Image,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Read and change the state of users
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm state list python
+  cargo faasm state put python key --data value
+  cargo faasm state get python key > value")]
+pub(crate) struct State {
+    #[command(subcommand)]
+    pub(crate) action: StateAction,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateAction {
+    /// Show the keys of a user
+    List {
+        /// Whose state it is
+        user: String,
+    },
+    /// Print a value
+    Get {
+        /// Whose state it is
+        user: String,
+        /// Which value
+        key: String,
+    },
+    /// Store a value
+    Put {
+        /// Whose state it is
+        user: String,
+        /// Which value
+        key: String,
+        #[command(flatten)]
+        input: Input,
+    },
+    /// Delete a value, and the log of the same key
+    Delete {
+        /// Whose state it is
+        user: String,
+        /// Which value
+        key: String,
+    },
+}
+
+/// Show the last calls that a server has made, and what they wrote
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo faasm logs --url http://localhost:8080 python hello --follow")]
+pub(crate) struct Logs {
+    /// Those of functions of this user alone
+    pub(crate) user: Option<String>,
+    /// Those of functions of this name alone
+    pub(crate) function: Option<String>,
+    /// How many
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+    /// Go on, and show calls as they end
+    #[arg(long, short = 'f')]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Have a server forget what it has loaded
+///
+/// It loads functions anew from its store, and fetches state anew that was pushed.
+#[derive(Debug, Args)]
+pub(crate) struct Flush {
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+}
+
+/// Make a token for a server, and print it
+///
+/// The file gets only its hash, so this is the one time that it is shown. A server that runs takes up new tokens, and drops those
+/// whose lines are removed, within a second.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  cargo faasm token --tokens tokens\n  cargo faasm token --tokens tokens alice bob"
+)]
+pub(crate) struct Token {
+    /// The file, which is created if it is not there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tokens: PathBuf,
+    /// Whose functions and state it is for [default: everybody's]
+    pub(crate) users: Vec<String>,
 }
 
 /// Generate machine code for another processor or system

@@ -15,6 +15,8 @@
 use std::process::ExitCode;
 
 use faasm_build_support::Error as BuildError;
+use py_func::server::ServerError;
+use py_func::state::Error as StateError;
 use py_func::{CallError, CallFailure, Error as RuntimeError, RegistryError};
 
 use crate::shell::{self, Shell};
@@ -134,7 +136,9 @@ fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
     let is_fragment = error.is::<BuildError>()
         || error.is::<faasm_image::Error>()
         || error.is::<RuntimeError>()
-        || error.is::<RegistryError>();
+        || error.is::<RegistryError>()
+        || error.is::<ServerError>()
+        || error.is::<StateError>();
     if is_fragment { format!("failed to {error}") } else { error.to_string() }
 }
 
@@ -156,6 +160,10 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<String>) {
             (runtime_exit(error), error.hint())
         } else if let Some(error) = cause.downcast_ref::<RegistryError>() {
             (registry_exit(error), error.hint())
+        } else if let Some(error) = cause.downcast_ref::<ServerError>() {
+            (server_exit(error), error.hint())
+        } else if let Some(error) = cause.downcast_ref::<StateError>() {
+            (state_exit(error), error.hint())
         } else if let Some(error) = cause.downcast_ref::<BuildError>() {
             (build_exit(error), error.hint())
         } else if let Some(error) = cause.downcast_ref::<faasm_image::Error>() {
@@ -208,6 +216,21 @@ fn runtime_exit(error: &RuntimeError) -> Exit {
 fn registry_exit(error: &RegistryError) -> Exit {
     match error {
         RegistryError::NoFunction { .. } | RegistryError::Reserved => Exit::Input,
+        _ => Exit::Environment,
+    }
+}
+
+fn server_exit(error: &ServerError) -> Exit {
+    match error {
+        ServerError::Exposed { .. } | ServerError::Tls { .. } | ServerError::Tokens { .. } => Exit::Input,
+        _ => Exit::Environment,
+    }
+}
+
+fn state_exit(error: &StateError) -> Exit {
+    match error {
+        StateError::User { .. } | StateError::Key { .. } | StateError::NoValue { .. } => Exit::Input,
+        StateError::Quota { .. } | StateError::LocalFull { .. } | StateError::TooLarge { .. } => Exit::Limit,
         _ => Exit::Environment,
     }
 }

@@ -10,6 +10,7 @@ mod image;
 mod layout;
 mod package;
 mod progress;
+mod remote;
 mod shell;
 mod units;
 

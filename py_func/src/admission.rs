@@ -74,6 +74,12 @@ impl Gate {
         Arc::new(Self { limits, queues: Mutex::default(), users: Mutex::default() })
     }
 
+    /// How many calls of all users there may be.
+    #[cfg(feature = "server")]
+    pub(crate) fn limit(&self) -> Share {
+        self.limits.all
+    }
+
     /// The user of that name.
     pub(crate) fn user(&self, name: &str) -> Arc<User> {
         let mut users = locked(&self.users);

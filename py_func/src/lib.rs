@@ -32,6 +32,8 @@ mod package;
 mod registry;
 mod runtime;
 mod sandbox;
+#[cfg(feature = "server")]
+pub mod server;
 mod sources;
 pub mod state;
 

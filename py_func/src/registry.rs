@@ -19,6 +19,7 @@ mod files;
 
 use std::env;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,7 +43,7 @@ const MODULE: &str = "py";
 const META: &str = "meta.json";
 const RUNTIME: &str = "runtime.json";
 
-type Result<T, E = RegistryError> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = RegistryError> = std::result::Result<T, E>;
 
 /// A store of functions in a directory. Any number of processes may use one at the same time.
 #[derive(Clone, Debug)]
@@ -136,7 +137,8 @@ impl Registry {
         self.store(user, name, source)
     }
 
-    fn store(&self, user: &str, name: &str, source: &[u8]) -> Result<StoredFunction> {
+    /// Stores a function that was loaded before.
+    pub(crate) fn store(&self, user: &str, name: &str, source: &[u8]) -> Result<StoredFunction> {
         let sha256 = hash(source);
         // Part of the hash is enough: the directory has one source, two while it is being replaced.
         let kind = package::archive_kind(source).unwrap_or(MODULE);
@@ -183,6 +185,40 @@ impl Registry {
             });
         }
         Ok(source)
+    }
+
+    /// What is known of a function.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such function, or the store cannot be read.
+    pub fn function(&self, user: &str, name: &str) -> Result<StoredFunction> {
+        check_function_name(user, name)?;
+        let missing = || RegistryError::NoFunction { user: user.to_owned(), name: name.to_owned() };
+        let _lock = Lock::shared(&self.root)?.ok_or_else(missing)?;
+        let meta: Option<Meta> = files::read_json(&self.function_directory(user, name).join(META))?;
+        Ok(meta.ok_or_else(missing)?.into_function(user, name))
+    }
+
+    /// Removes a function from the store.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such function, or the store cannot be written.
+    pub fn remove(&self, user: &str, name: &str) -> Result<()> {
+        check_function_name(user, name)?;
+        let _lock = Lock::exclusive(&self.root)?;
+        let directory = self.function_directory(user, name);
+        let meta = directory.join(META);
+        match fs::remove_file(&meta) {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Err(RegistryError::NoFunction { user: user.to_owned(), name: name.to_owned() });
+            }
+            other => other.map_err(io("remove", &meta))?,
+        }
+        // Without its description the function is gone, also after a crash.
+        files::sync_directory(&directory)?;
+        fs::remove_dir_all(&directory).map_err(io("remove", &directory))
     }
 
     /// All functions, by user and name.
@@ -276,7 +312,7 @@ impl Meta {
     }
 }
 
-fn check_function_name(user: &str, name: &str) -> Result<()> {
+pub(crate) fn check_function_name(user: &str, name: &str) -> Result<()> {
     if let Some(invalid) = [user, name].into_iter().find(|name| !is_valid_name(name)) {
         return Err(crate::Error::Name { name: invalid.to_owned() }.into());
     }

@@ -66,6 +66,18 @@ impl Runtime {
         FunctionBuilder::new(self, user, name)
     }
 
+    /// What the image was made from.
+    #[cfg(feature = "server")]
+    pub(crate) fn manifest(&self) -> &faasm_image::Manifest {
+        self.inner.image.manifest()
+    }
+
+    /// The directory of the image.
+    #[cfg(feature = "server")]
+    pub(crate) fn image_directory(&self) -> &Path {
+        self.inner.image.dir()
+    }
+
     /// The interpreter itself, to be run as the command `python`.
     pub fn interpreter(&self) -> Interpreter<'_> {
         Interpreter::new(&self.inner)

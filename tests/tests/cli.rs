@@ -27,6 +27,11 @@ Commands:
   upload       Put a function, or the runtime, into the store
   invoke       Call a function of the store
   list         Show the functions and the runtime of the store
+  serve        Serve the functions of the store over HTTP, with a page to look at
+  state        Read and change the state of users
+  logs         Show the last calls that a server has made, and what they wrote
+  flush        Have a server forget what it has loaded
+  token        Make a token for a server, and print it
   codegen      Generate machine code for another processor or system
   doctor       Check whether this machine has what is needed
   cache        Show or clean the cache of build results
@@ -67,7 +72,7 @@ Usage: cargo faasm run [OPTIONS] <FILE>
 
 Arguments:
   <FILE>
-          The file with the function
+          The file with the function; or the folder, or a zip or tar archive of one, with its `main.py` or `__init__.py`
 
 Options:
       --entry <NAME>
@@ -124,6 +129,7 @@ Options:
 Examples:
   cargo faasm run hello.py --data world
   cargo faasm run resize.py < in.png > out.png
+  cargo faasm run project/
   cargo faasm run job.py --entry check --timeout 5s --memory 256MiB
 
 "#]]);

@@ -3,16 +3,29 @@
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use py_func::server::{FunctionDocument, RuntimeDocument};
 use py_func::{Registry, StoredFunction, StoredRuntime};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::cli::{Format, List};
+use crate::remote::Remote;
 use crate::shell::{self, Shell};
 use crate::units::{show_age, show_size};
 
 pub(super) fn run(shell: &Shell, arguments: &List) -> anyhow::Result<ExitCode> {
-    let store = Registry::from_env()?;
-    let (functions, runtime) = (store.functions()?, store.runtime()?);
+    let (functions, runtime, place) = match Remote::named(&arguments.remote)? {
+        Some(server) => {
+            let functions: Vec<FunctionDocument> = server.json(server.request(Method::GET, &["p"])?)?;
+            let runtime: RuntimeDocument = server.json(server.request(Method::GET, &["f"])?)?;
+            let functions = functions.into_iter().map(Into::into).collect();
+            (functions, runtime.into_stored(), server.url().to_string())
+        }
+        None => {
+            let store = Registry::from_env()?;
+            (store.functions()?, store.runtime()?, store.root().display().to_string())
+        }
+    };
     match arguments.message.format {
         Format::Json => {
             for function in &functions {
@@ -24,7 +37,7 @@ pub(super) fn run(shell: &Shell, arguments: &List) -> anyhow::Result<ExitCode> {
         }
         Format::Human => {
             if functions.is_empty() {
-                shell.status("Found", format_args!("no functions in {}", store.root().display()));
+                shell.status("Found", format_args!("no functions in {place}"));
             } else {
                 shell::data(function_table(&functions).as_bytes())?;
             }

@@ -5,11 +5,16 @@ mod cache;
 mod codegen;
 mod completions;
 mod doctor;
+mod flush;
 mod invoke;
 mod list;
+mod logs;
 mod new;
 mod python;
 mod run;
+mod serve;
+mod state;
+mod token;
 mod upload;
 
 use std::process::ExitCode;
@@ -27,6 +32,11 @@ pub(crate) fn run(cli: Cli, shell: &Shell) -> anyhow::Result<ExitCode> {
         Command::Upload(arguments) => upload::run(shell, global, &arguments),
         Command::Invoke(arguments) => invoke::run(shell, global, &arguments),
         Command::List(arguments) => list::run(shell, &arguments),
+        Command::Serve(arguments) => serve::run(shell, global, &arguments),
+        Command::State(arguments) => state::run(shell, &arguments),
+        Command::Logs(arguments) => logs::run(shell, &arguments),
+        Command::Flush(arguments) => flush::run(shell, &arguments),
+        Command::Token(arguments) => token::run(&arguments),
         Command::Codegen(arguments) => codegen::run(shell, global, &arguments),
         Command::Doctor(arguments) => doctor::run(shell, global, &arguments),
         Command::Cache(arguments) => cache::run(shell, &arguments),

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use py_func::server::FunctionDocument;
 use py_func::{RUNTIME_NAME, Registry, StoredFunction};
+use reqwest::Method;
 
 use crate::call;
 use crate::cli::{self, Format, Global, Limits, Upload};
-use crate::error;
+use crate::error::{self, input};
 use crate::image;
+use crate::remote::Remote;
 use crate::shell::{self, Shell};
 use crate::units::show_size;
 
@@ -16,12 +19,42 @@ use crate::units::show_size;
 const DEFAULT_LIMITS: Limits = Limits { timeout: None, memory: None, output: None };
 
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Upload) -> anyhow::Result<ExitCode> {
+    if let Some(server) = Remote::named(&arguments.remote)? {
+        if arguments.function == RUNTIME_NAME {
+            return Err(input("a server takes no runtime over the network")
+                .hint("upload it where the server runs, without --url, and start the server again")
+                .into());
+        }
+        let uploaded = upload_remotely(&server, arguments)?;
+        return finish(shell, arguments, uploaded);
+    }
     let store = Registry::from_env()?;
     if arguments.function == RUNTIME_NAME {
         upload_runtime(shell, global, arguments, &store)
     } else {
-        upload_function(shell, global, arguments, &store)
+        let uploaded = upload_function(shell, global, arguments, &store)?;
+        finish(shell, arguments, uploaded)
     }
+}
+
+fn upload_remotely(
+    server: &Remote,
+    arguments: &Upload,
+) -> anyhow::Result<Result<StoredFunction, anyhow::Error>> {
+    let request = server.request(Method::PUT, &["p", &arguments.user, &arguments.function])?;
+    Ok(match server.call(request.body(source(arguments)?))? {
+        Ok(response) => Ok(server.parse::<FunctionDocument>(response)?.into()),
+        Err(source) => {
+            let (user, function) = (arguments.user.clone(), arguments.function.clone());
+            Err(py_func::Error::Load { user, function, source }.into())
+        }
+    })
+}
+
+fn source(arguments: &Upload) -> anyhow::Result<Vec<u8>> {
+    let default = || PathBuf::from(format!("{}.py", arguments.function));
+    let file = arguments.file.clone().unwrap_or_else(default);
+    call::read_function(&file)
 }
 
 fn upload_runtime(
@@ -46,27 +79,34 @@ fn upload_runtime(
     Ok(ExitCode::SUCCESS)
 }
 
+/// The inner error is one of the function.
 fn upload_function(
     shell: &Shell,
     global: &Global,
     arguments: &Upload,
     store: &Registry,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<Result<StoredFunction, anyhow::Error>> {
     let Upload { user, function, .. } = arguments;
-    let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from(format!("{function}.py")));
-    let source = call::read_function(&file)?;
+    let source = source(arguments)?;
     let image = image::select(*shell, global, &arguments.image, Some(store))?;
     let runtime = call::runtime(&image.directory, DEFAULT_LIMITS, None)?;
-    let stored = store.upload(&runtime, user, function, &source).map_err(|error| {
-        let error = anyhow::Error::from(error);
+    Ok(store.upload(&runtime, user, function, &source).map_err(anyhow::Error::from))
+}
+
+fn finish(
+    shell: &Shell,
+    arguments: &Upload,
+    uploaded: Result<StoredFunction, anyhow::Error>,
+) -> anyhow::Result<ExitCode> {
+    let Upload { user, function, .. } = arguments;
+    let stored = uploaded.map_err(|error| {
         let Some(failure) = error::failed_call(&error) else { return error };
         // Whatever the module printed may say why it cannot be imported.
         shell::raw_stderr(&failure.stdout);
         shell::raw_stderr(&failure.stderr);
         error.context(format!("{user}/{function} was not uploaded, because it cannot be loaded"))
     })?;
-    let StoredFunction { bytes, .. } = stored;
-    shell.status("Uploaded", format_args!("{user}/{function} ({})", show_size(bytes)));
+    shell.status("Uploaded", format_args!("{user}/{function} ({})", show_size(stored.bytes)));
     if arguments.message.format == Format::Json {
         shell::json(&super::list::function_json("function-uploaded", &stored))?;
     }

@@ -50,9 +50,15 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
         file.write_all(content)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
-        std::io::Result::Ok(())
+        // Renaming is not for good before the directory is.
+        File::open(directory)?.sync_all()
     };
     write().map_err(io("write", path))
+}
+
+/// Makes it last what was created, renamed or removed in a directory.
+pub(super) fn sync_directory(directory: &Path) -> Result<()> {
+    File::open(directory).and_then(|it| it.sync_all()).map_err(io("sync", directory))
 }
 
 pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {

@@ -241,6 +241,30 @@ impl State {
         self.store(&self.entry(user, key)?, false).await
     }
 
+    /// Stores a value in both tiers, whatever there was of it and of which size. If it cannot be stored in the global tier, the local
+    /// one does not keep it either.
+    ///
+    /// # Errors
+    ///
+    /// When it is larger than [`MAX_VALUE`], unpushed values would exceed a limit, the global tier would hold more than the user's
+    /// quota, or somebody else changes the size of the value at the same time.
+    pub async fn replace(&self, user: &str, key: &str, data: &[u8]) -> Result<()> {
+        let (before, size) = (self.size(user, key).await?, data.len() as u64);
+        if before.is_some_and(|before| before != size) {
+            self.resize(user, key, size).await?;
+        }
+        self.write(user, key, data).await?;
+        let pushed = self.push(user, key).await;
+        if pushed.is_err() {
+            // If this fails as well there is nothing more to be done, and the first error is the one that says why.
+            let _ = match before {
+                Some(_) => self.pull(user, key).await,
+                None => self.delete(user, key).await,
+            };
+        }
+        pushed
+    }
+
     /// Forgets what the local tier has of a value, so that it is fetched anew. As in Faasm the global value wins: what was
     /// written and not pushed is lost. A value that never was in the global tier stays as it is.
     ///

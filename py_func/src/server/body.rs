@@ -1,0 +1,174 @@
+//! Bodies of requests and answers: bounded in size, in time, and in what all of them take of the memory.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::App;
+use super::budget::Reserved;
+use super::problem::Problem;
+use super::settings::Limits;
+
+/// Bodies up to this size are not counted: connections are.
+const SMALL: usize = 64 << 10;
+
+/// So many bytes of a body buy another second for the rest of it.
+const BYTES_PER_SECOND: u64 = 64 << 10;
+
+/// A body that has arrived, and its part of the memory for bodies.
+pub(super) struct Received {
+    pub(super) bytes: Vec<u8>,
+    pub(super) reserved: Reserved,
+}
+
+/// Reads a body. Nothing of it is read when its announced length is too much.
+pub(super) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Result<Received, Problem> {
+    let limit = app.limits.body;
+    let announced = match headers.get(header::CONTENT_LENGTH) {
+        Some(length) => length.to_str().ok().and_then(|it| it.parse::<usize>().ok()).unwrap_or(0),
+        None => 0,
+    };
+    if announced > limit {
+        return Err(too_large(limit));
+    }
+    let mut received = Received { bytes: Vec::new(), reserved: app.budget.empty() };
+    if body.is_end_stream() {
+        return Ok(received);
+    }
+    // What is announced and does not come is never touched, and costs nothing.
+    received.bytes.reserve_exact(announced);
+    let started = Instant::now();
+    loop {
+        let earned = Duration::from_secs(received.bytes.len() as u64 / BYTES_PER_SECOND);
+        let patience = app.limits.body_timeout;
+        let deadline = (Instant::now() + patience).min(started + patience + earned);
+        let frame = match timeout_at(deadline, body.frame()).await {
+            Err(_) => {
+                let detail = "the body did not arrive in time";
+                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", detail));
+            }
+            Ok(None) => return Ok(received),
+            Ok(Some(Err(error))) => {
+                return Err(Problem::bad_request("body", format!("the body is cut off: {error}")));
+            }
+            Ok(Some(Ok(frame))) => frame,
+        };
+        // Trailers say nothing to us.
+        let Ok(data) = frame.into_data() else { continue };
+        let size = received.bytes.len() + data.len();
+        if size > limit {
+            return Err(too_large(limit));
+        }
+        if size > SMALL && !app.budget.extend(&mut received.reserved, data.len()) {
+            return Err(Problem::busy("bodies of other requests take all the memory that there is for them"));
+        }
+        received.bytes.extend_from_slice(&data);
+    }
+}
+
+/// Lets a request go on to its handler, and answers a hold on what the handler leaves of its body.
+pub(super) fn share(request: Request) -> (Request, Rest) {
+    if request.body().is_end_stream() {
+        return (request, Rest(None));
+    }
+    let waits = request.headers().contains_key(header::EXPECT);
+    let mut shared = None;
+    let request = request.map(|body| {
+        let body = Arc::new(Mutex::new(Shared { body, begun: !waits }));
+        shared = Some(Arc::clone(&body));
+        Body::new(Sharing(body))
+    });
+    (request, Rest(shared))
+}
+
+/// What a handler has left of a body.
+pub(super) struct Rest(Option<Arc<Mutex<Shared>>>);
+
+impl Rest {
+    /// Reads and forgets it, up to some size and for some time. Many clients read an answer when they have sent all, and never see one
+    /// that came before with the end of the connection. Those that wait to be told to go on are just not told.
+    pub(super) async fn skip(self, limits: &Limits) {
+        let Some(shared) = self.0 else { return };
+        if !locked(&shared).begun {
+            return;
+        }
+        let mut body = Sharing(shared);
+        let mut left = limits.body;
+        let skip = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                let Some(rest) = left.checked_sub(length) else { return };
+                left = rest;
+            }
+        };
+        // Whoever takes longer has had long enough.
+        let _ = timeout(limits.body_timeout, skip).await;
+    }
+}
+
+pub(super) struct Shared {
+    body: Body,
+    /// Whether the client sends it, as far as we know.
+    begun: bool,
+}
+
+struct Sharing(Arc<Mutex<Shared>>);
+
+impl http_body::Body for Sharing {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let mut shared = locked(&self.0);
+        shared.begun = true;
+        Pin::new(&mut shared.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        locked(&self.0).body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        locked(&self.0).body.size_hint()
+    }
+}
+
+fn locked(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A body that counts as held until it was sent.
+pub(super) fn held(bytes: Vec<u8>, app: &App) -> Body {
+    if bytes.len() <= SMALL {
+        return Body::from(bytes);
+    }
+    let reserved = app.budget.account(bytes.len());
+    Body::from(Bytes::from_owner(Held { bytes, _reserved: reserved }))
+}
+
+struct Held {
+    bytes: Vec<u8>,
+    _reserved: Reserved,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("the body is larger than the {limit} bytes that are allowed");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+}
