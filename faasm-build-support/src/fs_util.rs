@@ -70,6 +70,29 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     write().map_err(Error::io("write", path))
 }
 
+/// The files below a directory with their relative paths, sorted, without byte code.
+pub(crate) fn read_tree(root: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    fn visit(root: &Path, directory: &Path, files: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
+        for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
+            let path = entry.map_err(Error::io("read the directory", directory))?.path();
+            if path.ends_with("__pycache__") {
+                continue;
+            }
+            if path.is_dir() {
+                visit(root, &path, files)?;
+            } else {
+                let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+                files.push((name, fs::read(&path).map_err(Error::io("read", &path))?));
+            }
+        }
+        Ok(())
+    }
+    let mut files = Vec::new();
+    visit(root, root, &mut files)?;
+    files.sort();
+    Ok(files)
+}
+
 fn transfer_tree(
     from: &Path,
     to: &Path,

@@ -1,7 +1,7 @@
 //! The builder: from nothing to an image.
 
 mod initialise;
-mod manifest;
+pub(crate) mod manifest;
 
 use std::env;
 use std::fs;
@@ -9,12 +9,16 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use faasm_image::{CodeEntry, FileEntry, Manifest};
+use faasm_recipe::Requirement;
 
 use crate::cache::{self, Key};
 use crate::cpython;
 use crate::error::{Error, Result};
 use crate::fs_util;
-use crate::link::{self, GuestSources};
+use crate::link::{self, Extensions, GuestSources};
+use crate::packages::build::Tools;
+use crate::packages::lock::{self, Locked};
+use crate::packages::{Project, Recipes, select};
 use crate::progress::Context;
 use crate::script;
 use crate::toolchain;
@@ -34,6 +38,10 @@ const RECIPE: &str = "1";
 #[must_use = "nothing is built before `build` is called"]
 pub struct Image {
     guest: GuestSources,
+    packages: Vec<String>,
+    recipe_folders: Vec<PathBuf>,
+    /// Where the lock file is. Without one, versions are chosen for each build.
+    lock_directory: Option<PathBuf>,
     preload: Vec<String>,
     watched: Vec<PathBuf>,
 }
@@ -41,7 +49,14 @@ pub struct Image {
 impl Image {
     /// An image with a guest of these sources, and nothing preloaded.
     pub fn new(guest: GuestSources) -> Self {
-        Self { guest, preload: Vec::new(), watched: Vec::new() }
+        Self {
+            guest,
+            packages: Vec::new(),
+            recipe_folders: Vec::new(),
+            lock_directory: None,
+            preload: Vec::new(),
+            watched: Vec::new(),
+        }
     }
 
     /// For build scripts: an image as `[package.metadata.faasm]` in the `Cargo.toml` of the package describes it, with the guest
@@ -55,8 +70,33 @@ impl Image {
         let package = script::package()?;
         let settings = manifest::read(&package.join("Cargo.toml"))?;
         let guest = script::guest_package(&package)?;
-        let watched = vec![guest.join("guest"), guest.join("python")];
-        Ok(Self { guest: GuestSources::read(&guest)?, preload: settings.preload, watched })
+        let project = Project::read(&package)?;
+        let mut watched = vec![guest.join("guest"), guest.join("python")];
+        // What is watched and not there would have Cargo run the script each time, and without packages there is no lock file.
+        if !project.requirements.is_empty() {
+            watched.push(package.join(lock::FILE_NAME));
+        }
+        watched.extend(project.recipe_folders.iter().chain(&project.files).cloned());
+        Ok(Self {
+            guest: GuestSources::read(&guest)?,
+            packages: project.requirements.iter().map(ToString::to_string).collect(),
+            recipe_folders: project.recipe_folders,
+            lock_directory: Some(package),
+            preload: settings.preload,
+            watched,
+        })
+    }
+
+    /// Python packages that functions can import: PEP 508 requirements such as `numpy` or `numpy>=2.4`.
+    pub fn packages<S: Into<String>>(mut self, requirements: impl IntoIterator<Item = S>) -> Self {
+        self.packages.extend(requirements.into_iter().map(Into::into));
+        self
+    }
+
+    /// Folders with further recipes, each a folder with the package's name. They go before those that this crate brings.
+    pub fn recipe_folders<P: Into<PathBuf>>(mut self, folders: impl IntoIterator<Item = P>) -> Self {
+        self.recipe_folders.extend(folders.into_iter().map(Into::into));
+        self
     }
 
     /// Modules to import before the image is taken, so that no call has to.
@@ -92,7 +132,19 @@ impl Image {
         let python = cpython::wasm(cx, &toolchain)?;
         let native = cpython::native(cx)?;
         let stdlib = cpython::stdlib(cx, &native, &python)?;
-        let linked = link::link(cx, &toolchain, &python, &self.guest)?;
+        let recipes = Recipes::load(cx, &self.recipe_folders)?;
+        let locked = self.lock(cx, &recipes)?;
+        let mut packages = select::wheels(cx, &locked)?;
+        let linked = if locked.len() == packages.len() {
+            link::link(cx, &toolchain, &python, &self.guest, None)?
+        } else {
+            let cxx = toolchain::cxx(cx, &toolchain)?;
+            let tools =
+                Tools { toolchain: toolchain.clone(), cxx, native: native.clone(), python: python.clone() };
+            packages.extend(select::built(cx, &tools, &recipes, &locked)?);
+            let extensions = Extensions { packages: &packages, cxx: &tools.cxx };
+            link::link(cx, &toolchain, &python, &self.guest, Some(&extensions))?
+        };
 
         let settings = faasm_image::fingerprint(None).map_err(image_error("set up the engine"))?;
         let code_key = Key::new()
@@ -115,12 +167,18 @@ impl Image {
         for (name, content) in &self.guest.python {
             key = key.content(name, content);
         }
+        for package in &packages {
+            key = key.value(&format!("package {}", package.name), package.key.hex());
+        }
         let directory = cx.entry("image", "base", &key, |directory| {
             let root = directory.join("root");
             fs_util::link_tree_except(&stdlib.root, &root, &[])?;
-            let packages = root.join(cpython::library_path()).join("site-packages");
-            link::write_tree(&packages, &self.guest.python)?;
-            cpython::byte_compile(cx, &native, &root, &packages)?;
+            let site = root.join(cpython::library_path()).join("site-packages");
+            for package in &packages {
+                package.install(&site)?;
+            }
+            link::write_tree(&site, &self.guest.python)?;
+            cpython::byte_compile(cx, &native, &root, &site)?;
 
             fs_util::link_or_copy(&code.join(CODE), &directory.join(CODE))?;
             fs_util::link_or_copy(&linked.wasm, &directory.join(WASM))?;
@@ -153,6 +211,20 @@ impl Image {
             age(&directory.join(MANIFEST))
         })?;
         Ok(Built { directory, watched: self.watched })
+    }
+}
+
+impl Image {
+    /// The packages that the image is to have, with all that they require.
+    fn lock(&self, cx: &Context, recipes: &Recipes) -> Result<Vec<Locked>> {
+        let requirements =
+            self.packages.iter().map(|it| it.parse()).collect::<Result<Vec<Requirement>, _>>()?;
+        match &self.lock_directory {
+            Some(directory) => {
+                lock::read_or_resolve(cx, directory, recipes, &requirements, &lock::Mode::from_env()?)
+            }
+            None => lock::resolve(cx, recipes, &requirements),
+        }
     }
 }
 

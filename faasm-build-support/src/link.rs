@@ -8,8 +8,11 @@ use crate::cache::Key;
 use crate::command;
 use crate::cpython::Wasm;
 use crate::error::{Error, Result};
+use crate::fs_util::read_tree;
+use crate::packages::build::Package;
+use crate::packages::inittab;
 use crate::progress::Context;
-use crate::toolchain::{self, Toolchain};
+use crate::toolchain::{self, Cxx, Toolchain};
 
 const RECIPE: &str = "2";
 
@@ -57,11 +60,21 @@ pub(crate) struct Linked {
     pub(crate) key: Key,
 }
 
+/// Packages whose extension modules are linked into a guest, and the C++ library for them.
+pub(crate) struct Extensions<'a> {
+    pub(crate) packages: &'a [Package],
+    pub(crate) cxx: &'a Cxx,
+}
+
+/// Raised when what is done to the objects of packages changes.
+const EXTENSIONS_RECIPE: &str = "1";
+
 pub(crate) fn link(
     cx: &Context,
     toolchain: &Toolchain,
     python: &Wasm,
     guest: &GuestSources,
+    extensions: Option<&Extensions<'_>>,
 ) -> Result<Linked> {
     let mut key = Key::new()
         .value("recipe", RECIPE)
@@ -71,13 +84,24 @@ pub(crate) fn link(
     for (name, content) in &guest.c {
         key = key.content(name, content);
     }
-    let key = toolchain::cc_variables(key, toolchain.target());
+    let mut key = toolchain::cc_variables(key, toolchain.target());
+    if let Some(extensions) = extensions {
+        key = key.value("extensions", EXTENSIONS_RECIPE).value("c++", extensions.cxx.key.hex());
+        for package in extensions.packages {
+            key = key.value(&format!("package {}", package.name), package.key.hex());
+        }
+    }
     let directory = cx.entry("image", "link", &key, |directory| {
         const STEP: &str = "image link";
         let work = directory.join("work");
         fs::create_dir(&work).map_err(Error::io("create the directory", &work))?;
         write_tree(&work, &guest.c)?;
-        write_tree(&work, &[("inittab.c".to_owned(), INITTAB.as_bytes().to_vec())])?;
+        let mut modules = Vec::new();
+        for package in extensions.map(|it| it.packages).unwrap_or_default() {
+            modules.extend(package.modules()?);
+        }
+        let names: Vec<&str> = modules.iter().map(|(name, _)| name.as_str()).collect();
+        write_tree(&work, &[("inittab.c".to_owned(), inittab::source(&names).into_bytes())])?;
 
         let mut settings = toolchain.settings();
         settings.include(python.include()).include(python.library_include()).include(&work);
@@ -87,7 +111,17 @@ pub(crate) fn link(
         let c_files = guest.c.iter().map(|(name, _)| name.as_str()).filter(|name| name.ends_with(".c"));
         let c_files: Vec<PathBuf> = c_files.chain(["inittab.c"]).map(|name| work.join(name)).collect();
         let log = command::new_log(cx, STEP)?;
-        let objects = toolchain::compile(cx, STEP, &log, &settings, &c_files, &work)?;
+        let mut objects = toolchain::compile(cx, STEP, &log, &settings, &c_files, &work)?;
+        for (name, object) in &modules {
+            objects.push(mend(&log, name, object, &work)?);
+        }
+        let mut libraries = Vec::new();
+        if let Some(extensions) = extensions {
+            for package in extensions.packages {
+                libraries.extend(package.libraries()?);
+            }
+            libraries.extend(extensions.cxx.libraries.iter().cloned());
+        }
         command::run(
             STEP,
             &log,
@@ -97,6 +131,7 @@ pub(crate) fn link(
                 .arg(directory.join("py_func.wasm"))
                 .args(objects)
                 .args(python.archives())
+                .args(libraries)
                 .args([
                     "-lm",
                     "-ldl",
@@ -110,33 +145,25 @@ pub(crate) fn link(
     Ok(Linked { wasm: directory.join("py_func.wasm"), key })
 }
 
-/// Registers the extension modules of linked packages.
-const INITTAB: &str = "\
-int faasm_register_extensions(void);
-int faasm_register_extensions(void) { return 0; }
-";
-
-/// The files below a directory with their relative paths, sorted, without byte code.
-fn read_tree(root: &Path) -> Result<Vec<(String, Vec<u8>)>> {
-    fn visit(root: &Path, directory: &Path, files: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
-        for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
-            let path = entry.map_err(Error::io("read the directory", directory))?.path();
-            if path.ends_with("__pycache__") {
-                continue;
-            }
-            if path.is_dir() {
-                visit(root, &path, files)?;
-            } else {
-                let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-                files.push((name, fs::read(&path).map_err(Error::io("read", &path))?));
-            }
-        }
-        Ok(())
-    }
-    let mut files = Vec::new();
-    visit(root, root, &mut files)?;
-    files.sort();
-    Ok(files)
+/// The object of an extension module, in `work`, with its tables of functions mended. What was mended is written to `log`.
+fn mend(log: &Path, module: &str, object: &Path, work: &Path) -> Result<PathBuf> {
+    let bytes = fs::read(object).map_err(Error::io("read", object))?;
+    let repaired = faasm_wasm_link::repair::repair(&bytes).map_err(|error| Error::Package {
+        package: module.to_owned(),
+        reason: format!("failed to {error} of {}", object.display()),
+    })?;
+    let lines = |title: &str, list: &[faasm_wasm_link::repair::Mismatch]| -> String {
+        list.iter().map(|it| format!("{title} in {module}: {it}\n")).collect()
+    };
+    let text = lines("mended", &repaired.mended) + &lines("left as it is", &repaired.left);
+    let append = || {
+        use std::io::Write as _;
+        fs::OpenOptions::new().append(true).open(log)?.write_all(text.as_bytes())
+    };
+    append().map_err(Error::io("write to the log", log))?;
+    let path = work.join(format!("{module}.o"));
+    fs::write(&path, repaired.object).map_err(Error::io("write", &path))?;
+    Ok(path)
 }
 
 /// Writes files with relative paths below a directory.

@@ -213,7 +213,7 @@ fn install(
 }
 
 /// The C files of a directory, sorted so that the archive is always the same.
-fn c_files(directory: &Path, excluded: &[&str]) -> Result<Vec<PathBuf>> {
+pub(super) fn c_files(directory: &Path, excluded: &[&str]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
         let path = entry.map_err(Error::io("read the directory", directory))?.path();

@@ -4,11 +4,14 @@ mod libraries;
 mod native;
 mod stdlib;
 mod wasm;
+mod zlib;
 
 pub use native::{Native, native};
 pub use stdlib::{Stdlib, stdlib};
 pub(crate) use stdlib::{byte_compile, library_path};
+pub(crate) use wasm::SYSCONFIG_DATA;
 pub use wasm::{Wasm, wasm};
+pub(crate) use zlib::zlib;
 
 use std::path::PathBuf;
 
@@ -22,7 +25,7 @@ pub const VERSION: &str = "3.13.5";
 
 /// When that was released, in seconds since 1970. `sys.version` says it in the place of the time of the build, so that the
 /// same inputs make the same interpreter.
-const RELEASED: &str = "1749600000";
+pub(crate) const RELEASED: &str = "1749600000";
 
 /// The `X.Y` in names of files and directories.
 pub const SHORT_VERSION: &str = "3.13";

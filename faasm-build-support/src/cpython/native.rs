@@ -28,6 +28,16 @@ impl Native {
     pub fn python(&self) -> PathBuf {
         self.directory.join(format!("bin/python{SHORT_VERSION}"))
     }
+
+    /// The directory with `bin`, `include` and `lib`.
+    pub(crate) fn prefix(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The directory of `Python.h`.
+    pub(super) fn include(&self) -> PathBuf {
+        self.directory.join(format!("include/python{SHORT_VERSION}"))
+    }
 }
 
 /// Builds the native Python.

@@ -57,12 +57,12 @@ impl Wasm {
     }
 
     /// The module with the configuration of the target, as `sysconfig` reads it.
-    pub(super) fn sysconfig_data(&self) -> PathBuf {
+    pub(crate) fn sysconfig_data(&self) -> PathBuf {
         self.directory.join("lib").join(SYSCONFIG_DATA)
     }
 }
 
-pub(super) const SYSCONFIG_DATA: &str = "_sysconfigdata__wasi_wasm32-wasi.py";
+pub(crate) const SYSCONFIG_DATA: &str = "_sysconfigdata__wasi_wasm32-wasi.py";
 
 /// Builds CPython for WebAssembly, and before it what that needs.
 ///

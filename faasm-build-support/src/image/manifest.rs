@@ -1,7 +1,7 @@
 //! `[package.metadata.faasm]` in a `Cargo.toml`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -10,9 +10,15 @@ use crate::error::{Error, Result};
 /// What a package says about its image.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
+    /// Packages that functions can import: PEP 508 requirements.
+    pub(crate) packages: Vec<String>,
+    /// Files with further requirements, relative to the manifest: a `requirements.txt`, a `pyproject.toml`.
+    pub(crate) requirements: Vec<PathBuf>,
+    /// Folders with further recipes, relative to the manifest.
+    pub(crate) recipe_dirs: Vec<PathBuf>,
     /// Modules to import before the image is taken.
-    pub(super) preload: Vec<String>,
+    pub(crate) preload: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -34,7 +40,7 @@ struct Metadata {
 }
 
 /// Reads the settings from a `Cargo.toml`; those of a package without any are the defaults.
-pub(super) fn read(path: &Path) -> Result<Settings> {
+pub(crate) fn read(path: &Path) -> Result<Settings> {
     let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
     parse(&text).map_err(|error| Error::Manifest { path: path.to_path_buf(), reason: error.to_string() })
 }
@@ -49,13 +55,21 @@ mod tests {
 
     #[test]
     fn settings() {
-        let preload =
-            |names: &[&str]| Settings { preload: names.iter().map(|&name| name.to_owned()).collect() };
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let preload = |list: &[&str]| Settings { preload: names(list), ..Settings::default() };
         for (text, expected) in [
             ("", preload(&[])),
             ("[package]\nname = 'x'", preload(&[])),
             ("[package.metadata.other]\na = 1", preload(&[])),
             ("[package.metadata.faasm]\npreload = ['json', 're']", preload(&["json", "re"])),
+            (
+                "[package.metadata.faasm]\npackages = ['numpy>=2']\nrecipe-dirs = ['recipes']",
+                Settings {
+                    packages: names(&["numpy>=2"]),
+                    recipe_dirs: vec!["recipes".into()],
+                    ..Settings::default()
+                },
+            ),
         ] {
             assert_eq!(parse(text).unwrap(), expected, "{text}");
         }

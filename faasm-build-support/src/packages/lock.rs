@@ -18,7 +18,7 @@ use super::resolve::{self, Candidate, Chosen};
 use crate::cpython;
 use crate::error::{Error, Result};
 use crate::fs_util;
-use crate::progress::Context;
+use crate::progress::{self, Context};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "faasm.lock";
@@ -39,6 +39,17 @@ pub enum Mode {
     Locked,
     /// The newest versions of these packages are chosen, given by their normalised names; of all, if there are none.
     Update(BTreeSet<String>),
+}
+
+impl Mode {
+    /// [`Mode::Locked`] if the environment variable `FAASM_LOCKED` is true, [`Mode::Keep`] otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When it is neither true nor false.
+    pub fn from_env() -> Result<Self> {
+        Ok(if progress::flag("FAASM_LOCKED")? { Self::Locked } else { Self::Keep })
+    }
 }
 
 /// A package of the image.
@@ -108,6 +119,15 @@ pub fn read_or_resolve(
     };
     write(&path, &file, old.as_ref())?;
     Ok(locked)
+}
+
+/// The packages that `requirements` come to, without a file.
+///
+/// # Errors
+///
+/// When no versions fit, or a package is not available.
+pub fn resolve(cx: &Context, recipes: &Recipes, requirements: &[Requirement]) -> Result<Vec<Locked>> {
+    with_libraries(resolve::resolve(cx, recipes, requirements, &BTreeMap::new())?, recipes)
 }
 
 /// What [`read_or_resolve`] would answer without choosing anything: `None` when the file does not answer it.

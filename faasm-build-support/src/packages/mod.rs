@@ -1,13 +1,19 @@
-//! Python packages in images.
+//! Python packages in images: which ones, in which versions, and how they are built.
 
+pub mod build;
 mod draft;
 mod file_name;
+pub(crate) mod inittab;
+pub(crate) mod install;
 pub mod lock;
 mod metadata;
+mod project;
 mod recipes;
+mod requirements_file;
 mod resolve;
-mod tests_of;
-pub mod wheel;
+pub(crate) mod select;
+mod wheel;
 
 pub use draft::{Draft, draft};
+pub use project::Project;
 pub use recipes::{Found, Recipes};

@@ -1,9 +1,12 @@
 //! The compilers: one for WebAssembly, one for the machine itself. Both come with their own C library, so that nothing a
 //! build makes depends on what else is installed.
 
+mod cxx;
 mod headers;
 mod wasi_sdk;
 mod zig;
+
+pub use cxx::{Cxx, cxx};
 
 use std::env;
 use std::fs;
@@ -46,6 +49,11 @@ impl Toolchain {
     /// Writes the index of an archive.
     pub fn ranlib(&self) -> PathBuf {
         self.bin.join("ranlib")
+    }
+
+    /// The directory of the programs, by these and further names.
+    pub(crate) fn bin(&self) -> &Path {
+        &self.bin
     }
 
     /// What the toolchain is, as a part of keys: equal for equal toolchains on any machine.

@@ -9,10 +9,10 @@ use crate::progress::Context;
 
 pub(super) const VARIABLE: &str = "WASI_SDK_PATH";
 
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
-const PROGRAMS: [(&str, &str); 4] =
-    [("cc", "clang"), ("c++", "clang++"), ("ar", "llvm-ar"), ("ranlib", "llvm-ranlib")];
+const PROGRAMS: [(&str, &str); 5] =
+    [("cc", "clang"), ("c++", "clang++"), ("ar", "llvm-ar"), ("ranlib", "llvm-ranlib"), ("ld", "wasm-ld")];
 
 pub(super) fn toolchain(cx: &Context, sdk: &Path) -> Result<Toolchain> {
     let sysroot = sdk.join("share/wasi-sysroot");

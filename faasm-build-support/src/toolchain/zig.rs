@@ -41,24 +41,24 @@ const EMPTY_LIBRARIES: [&str; 11] = [
     "wasi-emulated-signal",
 ];
 
-struct Zig {
+pub(super) struct Zig {
     directory: PathBuf,
     key: Key,
     version: &'static str,
 }
 
 impl Zig {
-    fn program(&self) -> PathBuf {
+    pub(super) fn program(&self) -> PathBuf {
         self.directory.join("zig")
     }
 
-    fn library(&self) -> PathBuf {
+    pub(super) fn library(&self) -> PathBuf {
         self.directory.join("lib")
     }
 }
 
 /// The wheel, unpacked.
-fn zig(cx: &Context) -> Result<Zig> {
+pub(super) fn zig(cx: &Context) -> Result<Zig> {
     let pin = source::pin::zig()?;
     let key = Key::new().value("sha256", pin.sha256);
     let directory = cx.entry("toolchain", &format!("zig-{}", pin.version), &key, |directory| {
@@ -274,7 +274,7 @@ pub(super) fn build_triple() -> Result<String> {
 }
 
 /// The objects and archives in the `wasm-ld` lines of zig's verbose output.
-fn linked_files(output: &str) -> impl Iterator<Item = PathBuf> {
+pub(super) fn linked_files(output: &str) -> impl Iterator<Item = PathBuf> {
     output
         .lines()
         .filter(|line| line.starts_with("wasm-ld "))

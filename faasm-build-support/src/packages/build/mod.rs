@@ -1,0 +1,283 @@
+//! Building packages with C, C++ and Rust code for WebAssembly.
+//!
+//! WASI has no shared libraries, so what makes an extension module elsewhere makes a relocatable object here, and the image is
+//! linked with it. The rest is as it is for every other platform: the package's own build backend runs, in an isolated
+//! environment ([`environment`]), with a compiler for the target ([`wrapper`]).
+
+mod backend;
+mod collect;
+mod environment;
+mod requirements;
+mod source;
+mod tags;
+mod wheel;
+mod wrapper;
+
+pub(crate) use collect::init_symbol;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use faasm_recipe::Recipe;
+
+use crate::cache::Key;
+use crate::command;
+use crate::cpython::{self, Native, Wasm};
+use crate::error::{Error, Result};
+use crate::fs_util;
+use crate::packages::install;
+use crate::progress::Context;
+use crate::toolchain::{self, Cxx, Toolchain};
+
+/// Raised when what is done here changes what it makes.
+const RECIPE: &str = "1";
+
+/// What packages are built with.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    pub(crate) toolchain: Toolchain,
+    pub(crate) cxx: Cxx,
+    pub(crate) native: Native,
+    pub(crate) python: Wasm,
+}
+
+impl Tools {
+    /// The tools, built if they are not in the cache.
+    ///
+    /// # Errors
+    ///
+    /// When a source or toolchain cannot be had, or a build fails.
+    pub fn new(cx: &Context) -> Result<Self> {
+        let toolchain = toolchain::wasi(cx)?;
+        let cxx = toolchain::cxx(cx, &toolchain)?;
+        let python = cpython::wasm(cx, &toolchain)?;
+        let native = cpython::native(cx)?;
+        Ok(Self { toolchain, cxx, native, python })
+    }
+}
+
+/// A package that was built, in the cache.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    directory: PathBuf,
+    /// How it was built, which also says which of its tests are a part of it.
+    build: faasm_recipe::Build,
+    /// What it was made from.
+    pub(crate) key: Key,
+}
+
+impl Package {
+    /// A package that needed no build. `directory` has its files in `site`.
+    pub(super) fn unpacked(name: &str, version: &str, directory: PathBuf, key: Key) -> Self {
+        let build = faasm_recipe::Build::default();
+        Self { name: name.to_owned(), version: version.to_owned(), directory, build, key }
+    }
+
+    /// Puts into a directory of modules what programs need of it. A C library has nothing there.
+    pub(crate) fn install(&self, site: &Path) -> Result<()> {
+        if self.site().is_dir() { install::install(&self.site(), site, &self.build) } else { Ok(()) }
+    }
+
+    /// What it puts into `site-packages`, with its tests and without extension modules.
+    pub fn site(&self) -> PathBuf {
+        self.directory.join("site")
+    }
+
+    /// The dotted names of its extension modules with their relocatable objects, sorted.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be read.
+    pub(crate) fn modules(&self) -> Result<Vec<(String, PathBuf)>> {
+        let objects = self.directory.join("objects");
+        if !objects.is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut modules = Vec::new();
+        for entry in fs::read_dir(&objects).map_err(Error::io("read the directory", &objects))? {
+            let path = entry.map_err(Error::io("read the directory", &objects))?.path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            modules.push((name, path));
+        }
+        modules.sort();
+        Ok(modules)
+    }
+
+    /// A C library's archives, which the image is linked with once.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be read.
+    pub(crate) fn libraries(&self) -> Result<Vec<PathBuf>> {
+        let directory = self.directory.join("host/lib");
+        if !directory.is_dir() {
+            return Ok(Vec::new());
+        }
+        let read = || {
+            fs::read_dir(&directory)?.map(|it| it.map(|it| it.path())).collect::<std::io::Result<Vec<_>>>()
+        };
+        let mut paths = read().map_err(Error::io("read the directory", &directory))?;
+        paths.retain(|path| path.extension().is_some_and(|it| it == "a"));
+        paths.sort();
+        Ok(paths)
+    }
+}
+
+/// Builds a recipe, which lies in `folder`, with packages that it says to need when it is built.
+///
+/// # Errors
+///
+/// When the source cannot be had or its build fails.
+pub fn build(
+    cx: &Context,
+    tools: &Tools,
+    recipe: &Recipe,
+    folder: &Path,
+    host: &[Package],
+) -> Result<Package> {
+    let (name, version) = (&recipe.package.name, &recipe.package.version);
+    let key = key(tools, recipe, folder, host)?;
+    let step = format!("package {name}-{version}");
+    let directory = cx.entry("package", &format!("{name}-{version}"), &key, |directory| {
+        let work = directory.join("work");
+        fs::create_dir(&work).map_err(Error::io("create the directory", &work))?;
+        let log = command::new_log(cx, &step)?;
+        let source = source::prepare(cx, &step, &log, recipe, folder, &work.join("source"))?;
+        let job = Job { cx, step: &step, log: &log, tools, recipe, host, source: &source, work: &work };
+        if recipe.build.package_type.is_library() {
+            job.library(directory)?;
+        } else {
+            job.package(directory)?;
+        }
+        fs::remove_dir_all(&work).map_err(Error::io("remove", &work))
+    })?;
+    Ok(Package { name: name.clone(), version: version.clone(), directory, build: recipe.build.clone(), key })
+}
+
+/// Everything that the result depends on. What the backend is made of is decided by a date, so that it is known beforehand.
+fn key(tools: &Tools, recipe: &Recipe, folder: &Path, host: &[Package]) -> Result<Key> {
+    let mut key = Key::new()
+        .value("recipe", RECIPE)
+        .value("backend as of", requirements::AS_OF)
+        .value("wrapper", wrapper::key().hex())
+        .value("python", tools.python.key.hex())
+        .value("c++", tools.cxx.key.hex())
+        .value("package", format!("{} {}", recipe.package.name, recipe.package.version))
+        .value("source", format!("{:?}", recipe.source))
+        .value("build", format!("{:?}", recipe.build))
+        .value("constraints", recipe.requirements.constraint.join(" "));
+    for package in host {
+        key = key.value(&format!("host {}", package.name), package.key.hex());
+    }
+    for name in recipe.source.patches.iter().chain(recipe.source.extras.iter().map(|(from, _)| from)) {
+        key = key.file(name, &folder.join(name))?;
+    }
+    if let Some(path) = &recipe.source.path {
+        for (name, content) in fs_util::read_tree(&folder.join(path))? {
+            key = key.content(&name, content);
+        }
+    }
+    Ok(key)
+}
+
+/// A build that is under way.
+struct Job<'a> {
+    cx: &'a Context,
+    step: &'a str,
+    log: &'a Path,
+    tools: &'a Tools,
+    recipe: &'a Recipe,
+    host: &'a [Package],
+    source: &'a Path,
+    work: &'a Path,
+}
+
+impl Job<'_> {
+    /// Builds a Python package: `site` and `objects` in `directory`.
+    fn package(&self, directory: &Path) -> Result<()> {
+        let environment = self.environment()?;
+        let build = &self.recipe.build;
+        self.script(&environment, &build.script, self.source, &[])?;
+        let wheels = self.work.join("wheels");
+        fs::create_dir(&wheels).map_err(Error::io("create the directory", &wheels))?;
+        let settings: Vec<(String, String)> =
+            build.config_settings().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let backend = backend::Build {
+            cx: self.cx,
+            step: self.step,
+            log: self.log,
+            source: self.source,
+            environment: &environment,
+            constraints: &self.recipe.requirements.constraint,
+            settings: &settings,
+        };
+        let (wheel, made_of) = backend.wheel(&wheels)?;
+        // Programs for the entry points of packages have no place in a sandbox.
+        let (site, programs) = (directory.join("site"), self.work.join("programs"));
+        for path in [&site, &programs] {
+            fs::create_dir(path).map_err(Error::io("create the directory", path))?;
+        }
+        wheel::install(&wheel, &site, &programs, &environment.python())?;
+        self.script(&environment, &build.post, &site, &[])?;
+        let modules = collect::collect(&self.recipe.package.name, &site, &directory.join("objects"))?;
+        let made_of: Vec<String> = made_of
+            .iter()
+            .map(|wheel| format!("{}=={} sha256:{}\n", wheel.name, wheel.version, wheel.sha256))
+            .collect();
+        let path = directory.join("built-with.txt");
+        fs::write(&path, made_of.concat()).map_err(Error::io("write", &path))?;
+        self.cx.message(self.step, format!("{} extension modules", modules.len()));
+        Ok(())
+    }
+
+    /// Builds a C library: `host/lib` and `host/include` in `directory`.
+    fn library(&self, directory: &Path) -> Result<()> {
+        let environment = self.environment()?;
+        let host = directory.join("host");
+        for part in ["include", "lib/pkgconfig"] {
+            let path = host.join(part);
+            fs::create_dir_all(&path).map_err(Error::io("create the directory", &path))?;
+        }
+        let place = host.to_string_lossy().into_owned();
+        let jobs = self.cx.jobs.to_string();
+        self.cx.message(self.step, "compiling");
+        self.script(
+            &environment,
+            &self.recipe.build.script,
+            self.source,
+            &[("WASM_LIBRARY_DIR", &place), ("PREFIX", &place), ("PYODIDE_JOBS", &jobs)],
+        )
+    }
+
+    fn environment(&self) -> Result<environment::Environment> {
+        let build = &self.recipe.build;
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let flags = environment::Flags {
+            c: words(&build.cflags),
+            cxx: words(&build.cxxflags),
+            link: words(&build.ldflags),
+            host: self.host.iter().map(|it| it.directory.join("host")).filter(|it| it.is_dir()).collect(),
+        };
+        environment::Environment::new(self.cx, self.tools, &flags, &self.work.join("environment"))
+    }
+
+    /// Runs a script of the recipe, if it has one.
+    fn script(
+        &self,
+        environment: &environment::Environment,
+        script: &str,
+        directory: &Path,
+        variables: &[(&str, &str)],
+    ) -> Result<()> {
+        if script.trim().is_empty() {
+            return Ok(());
+        }
+        let mut shell = environment.command("sh");
+        shell.args(["-e", "-c", script]).current_dir(directory).envs(variables.iter().copied());
+        command::run(self.step, self.log, &mut shell)
+    }
+}

@@ -1,0 +1,129 @@
+//! The source of a recipe, ready to be built.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use faasm_recipe::Recipe;
+
+use crate::command;
+use crate::error::{Error, Result};
+use crate::fs_util;
+use crate::progress::Context;
+use crate::source::pin::{Mirror, Pin};
+use crate::source::{self, project_files};
+
+/// Gets a recipe's source into the directory `into`, patched. Answers the directory within that has it.
+pub(super) fn prepare(
+    cx: &Context,
+    step: &str,
+    log: &Path,
+    recipe: &Recipe,
+    folder: &Path,
+    into: &Path,
+) -> Result<PathBuf> {
+    let directory = match &recipe.source.path {
+        Some(path) => {
+            fs_util::copy_tree(&folder.join(path), into)?;
+            into.to_path_buf()
+        }
+        None => {
+            source::unpack(&fetch(cx, recipe)?, into)?;
+            match &recipe.source.extract_dir {
+                Some(name) => into.join(name),
+                None => only_directory(into)?,
+            }
+        }
+    };
+    for patch in &recipe.source.patches {
+        let path = folder.join(patch);
+        command::run(
+            step,
+            log,
+            Command::new("patch")
+                .current_dir(&directory)
+                .args(["-p1", "--no-backup-if-mismatch", "-i"])
+                .arg(&path),
+        )?;
+    }
+    for (from, to) in &recipe.source.extras {
+        let (from, to) = (folder.join(from), directory.join(to));
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).map_err(Error::io("create the directory", parent))?;
+        }
+        fs::copy(&from, &to).map_err(Error::io("copy", &from))?;
+    }
+    Ok(directory)
+}
+
+fn fetch(cx: &Context, recipe: &Recipe) -> Result<PathBuf> {
+    let (package, source) = (&recipe.package, &recipe.source);
+    let refuse = |reason: &str| Error::Package { package: package.name.clone(), reason: reason.to_owned() };
+    let sha256 = source
+        .sha256
+        .as_deref()
+        .ok_or_else(|| refuse("its recipe does not give the SHA-256 of the source"))?;
+    let file;
+    let mirror;
+    if let Some(requirement) = &source.pypi {
+        let project = requirement.split("==").next().unwrap_or_default().trim();
+        // A file that is there already is found by its hash, without the index.
+        file = match downloaded(cx, sha256)? {
+            Some(name) => name,
+            None => {
+                let files = project_files(cx, project)?;
+                let found = files.iter().find(|it| it.sha256() == Some(sha256));
+                found
+                    .ok_or_else(|| refuse("the package index has no file with the SHA-256 of its recipe"))?
+                    .name
+                    .clone()
+            }
+        };
+        mirror = Mirror::PythonIndex { project };
+    } else if let Some(url) = &source.url {
+        file = last_part(url);
+        mirror = Mirror::Url(url);
+    } else if let Some(path) = &source.debian {
+        file = last_part(path);
+        mirror = Mirror::DebianPool(path);
+    } else {
+        return Err(refuse("its recipe does not say where its source is"));
+    }
+    let mirrors = [mirror];
+    let pin = Pin { name: &package.name, version: &package.version, file: &file, sha256, mirrors: &mirrors };
+    source::fetch(cx, &pin)
+}
+
+/// The name of a file with this hash among those that were downloaded.
+fn downloaded(cx: &Context, sha256: &str) -> Result<Option<String>> {
+    let directory = cx.cache.root().join("downloads");
+    if !directory.is_dir() {
+        return Ok(None);
+    }
+    for entry in fs::read_dir(&directory).map_err(Error::io("read the directory", &directory))? {
+        let name = entry.map_err(Error::io("read the directory", &directory))?.file_name();
+        let name = name.to_string_lossy();
+        if let Some(file) = name.strip_prefix(sha256).and_then(|it| it.strip_prefix('-'))
+            && !file.ends_with(".part")
+        {
+            return Ok(Some(file.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+fn last_part(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    path.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// The only directory that an archive has at its top, as archives of sources do.
+fn only_directory(directory: &Path) -> Result<PathBuf> {
+    let read =
+        || fs::read_dir(directory)?.map(|it| it.map(|it| it.path())).collect::<std::io::Result<Vec<_>>>();
+    let entries = read().map_err(Error::io("read the directory", directory))?;
+    Ok(match entries.as_slice() {
+        [only] if only.is_dir() => only.clone(),
+        _ => directory.to_path_buf(),
+    })
+}

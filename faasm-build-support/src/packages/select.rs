@@ -1,0 +1,93 @@
+//! From the packages that are locked to those that are built, or unpacked, for an image.
+
+use faasm_recipe::normalized;
+
+use super::build::{self, Package, Tools};
+use super::lock::{Locked, Source};
+use super::recipes::{Found, Recipes};
+use super::wheel;
+use crate::error::{Error, Result};
+use crate::progress::Context;
+
+/// The packages that come from the index as wheels.
+///
+/// # Errors
+///
+/// When one cannot be had, or is not what its lock entry says.
+pub(crate) fn wheels(cx: &Context, locked: &[Locked]) -> Result<Vec<Package>> {
+    let mut packages = Vec::new();
+    for Locked { name, version, source, .. } in locked {
+        if let Source::Wheel { file, sha256 } = source {
+            packages.push(wheel::unpacked(cx, name, version, file, sha256)?);
+        }
+    }
+    Ok(packages)
+}
+
+/// The packages that have recipes, built. Each comes after what it is built with.
+///
+/// # Errors
+///
+/// When one cannot be built.
+pub(crate) fn built(
+    cx: &Context,
+    tools: &Tools,
+    recipes: &Recipes,
+    locked: &[Locked],
+) -> Result<Vec<Package>> {
+    let mut builds = Builds { cx, tools, recipes, locked, done: Vec::new(), path: Vec::new() };
+    let with_recipe = |it: &Locked| match &it.source {
+        Source::Recipe(found) => Some((it.name.clone(), (**found).clone())),
+        Source::Wheel { .. } => None,
+    };
+    for (name, found) in locked.iter().filter_map(with_recipe) {
+        builds.build(&name, &found)?;
+    }
+    // What is there only because others are built with it does not belong into the image.
+    let is_locked = |package: &Package| locked.iter().any(|it| it.name == package.name);
+    Ok(builds.done.into_iter().filter(is_locked).collect())
+}
+
+struct Builds<'a> {
+    cx: &'a Context,
+    tools: &'a Tools,
+    recipes: &'a Recipes,
+    locked: &'a [Locked],
+    done: Vec<Package>,
+    /// The packages that are being built, each with the one behind it.
+    path: Vec<String>,
+}
+
+impl Builds<'_> {
+    fn build(&mut self, name: &str, found: &Found) -> Result<Package> {
+        if let Some(done) = self.done.iter().find(|it| it.name == name) {
+            return Ok(done.clone());
+        }
+        let refuse = |reason: String| Error::Package { package: name.to_owned(), reason };
+        if self.path.iter().any(|it| it == name) {
+            return Err(refuse(format!("it needs itself to be built: {} → {name}", self.path.join(" → "))));
+        }
+        self.path.push(name.to_owned());
+        let mut hosts = Vec::new();
+        for host in &found.recipe.requirements.host {
+            let host = normalized(host).unwrap_or_else(|| host.clone());
+            let recipe = self
+                .host(&host)
+                .ok_or_else(|| refuse(format!("it is built with `{host}`, for which there is no recipe")))?;
+            hosts.push(self.build(&host, &recipe)?);
+        }
+        self.path.pop();
+        let package = build::build(self.cx, self.tools, &found.recipe, &found.directory, &hosts)?;
+        self.done.push(package.clone());
+        Ok(package)
+    }
+
+    /// The recipe of what others are built with: the locked one, so that headers and what runs agree, else the first.
+    fn host(&self, name: &str) -> Option<Found> {
+        let locked = self.locked.iter().find(|it| it.name == name).and_then(|it| match &it.source {
+            Source::Recipe(found) => Some((**found).clone()),
+            Source::Wheel { .. } => None,
+        });
+        locked.or_else(|| self.recipes.get(name).first().cloned())
+    }
+}

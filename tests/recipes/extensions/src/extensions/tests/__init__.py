@@ -1,0 +1,1 @@
+"""Tests, which no image needs."""

@@ -1,0 +1,5 @@
+#include "greeting.h"
+
+static int last;
+
+int greeting_next(void) { return ++last; }

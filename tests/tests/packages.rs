@@ -1,0 +1,64 @@
+//! Packages with extension modules, from their source to calls. The first run fetches setuptools, and all others need no network.
+
+use std::path::Path;
+
+use faasm_build_support::{Built, Context, GuestSources, Image};
+use faasm_tests::{call, load, run, text};
+use py_func::Runtime;
+
+/// An image with packages of `tests/recipes`.
+fn build(packages: &[&str], preload: &[&str]) -> Result<Built, faasm_build_support::Error> {
+    let guest = GuestSources::read(faasm_tests::py_func_package())?;
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let image = Image::new(guest).packages(packages.iter().copied()).recipe_folders([recipes]);
+    image.preload(preload.iter().copied()).build_in(&Context::from_env()?)
+}
+
+const BOTH: &str = "from extensions.one import _native as a; from extensions.two import _native as b";
+
+#[test]
+fn extension_modules_are_linked() {
+    let built = build(&["extensions"], &["extensions.one._native"]).unwrap();
+    let runtime = Runtime::builder().image(built.directory()).build().unwrap();
+    for (at_load, expression, expected) in [
+        // Both have a variable of that name.
+        (BOTH, "a.number(), b.number()", "(1, 2)"),
+        ("from extensions.one._native import *", "count(1, 2, 3), Thing().value", "(3, 10)"),
+        ("from extensions.two._native import *", "-Thing(), repr(Thing())", "(-2, 'a thing')"),
+        // They share a C library, which is linked once.
+        (BOTH, "a.next(), b.next(), a.next()", "(1, 2, 3)"),
+        ("from extensions import _cpp", "_cpp.sorted()", "'three:5 one:3 '"),
+        ("import importlib.util", "importlib.util.find_spec('extensions.tests')", "None"),
+        ("import importlib.metadata", "importlib.metadata.version('extensions')", "'1.0'"),
+        (
+            "import sys",
+            "[f'extensions.{name}._native' in sys.modules for name in ('one', 'two')]",
+            "[True, False]",
+        ),
+    ] {
+        let source = format!("{at_load}\ndef faasm_main(): return repr(({expression}))\n");
+        assert_eq!(run(&runtime, &source), expected, "{source}");
+    }
+}
+
+#[test]
+fn calls_do_not_see_what_others_did_in_a_library() {
+    let built = build(&["extensions"], &[]).unwrap();
+    let runtime = Runtime::builder().image(built.directory()).build().unwrap();
+    let source = "from extensions.one import _native\ndef faasm_main(): return str(_native.next())\n";
+    let function = load(&runtime, source);
+    for _ in 0..5 {
+        assert_eq!(text(&call(&function, b"").output), "1");
+    }
+}
+
+#[test]
+fn what_cannot_be_built_says_why() {
+    for (package, expected) in [
+        ("extensions>=2", "of extensions there is only 1.0, not >=2"),
+        ("exten sions", "`exten sions`"),
+    ] {
+        let error = build(&[package], &[]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{package}: {error}");
+    }
+}
