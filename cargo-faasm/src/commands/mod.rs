@@ -1,5 +1,6 @@
 //! The commands, one file for each.
 
+mod add;
 mod build;
 mod cache;
 mod codegen;
@@ -9,7 +10,11 @@ mod invoke;
 mod list;
 mod new;
 mod python;
+mod recipe;
+mod remove;
 mod run;
+mod tree;
+mod update;
 mod upload;
 
 use std::process::ExitCode;
@@ -27,6 +32,11 @@ pub(crate) fn run(cli: Cli, shell: &Shell) -> anyhow::Result<ExitCode> {
         Command::Upload(arguments) => upload::run(shell, global, &arguments),
         Command::Invoke(arguments) => invoke::run(shell, global, &arguments),
         Command::List(arguments) => list::run(shell, &arguments),
+        Command::Add(arguments) => add::run(shell, global, &arguments),
+        Command::Remove(arguments) => remove::run(shell, global, &arguments),
+        Command::Update(arguments) => update::run(shell, global, &arguments),
+        Command::Tree(arguments) => tree::run(shell, global, &arguments),
+        Command::Recipe(arguments) => recipe::run(shell, global, &arguments),
         Command::Codegen(arguments) => codegen::run(shell, global, &arguments),
         Command::Doctor(arguments) => doctor::run(shell, global, &arguments),
         Command::Cache(arguments) => cache::run(shell, &arguments),

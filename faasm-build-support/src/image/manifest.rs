@@ -41,12 +41,14 @@ struct Metadata {
 
 /// Reads the settings from a `Cargo.toml`; those of a package without any are the defaults.
 pub(crate) fn read(path: &Path) -> Result<Settings> {
-    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-    parse(&text).map_err(|error| Error::Manifest { path: path.to_path_buf(), reason: error.to_string() })
+    parse(path, &fs::read_to_string(path).map_err(Error::io("read", path))?)
 }
 
-fn parse(text: &str) -> Result<Settings, toml::de::Error> {
-    toml::from_str::<Manifest>(text).map(|manifest| manifest.package.metadata.faasm)
+/// Reads the settings from the text of a `Cargo.toml`, whose path is for messages.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Settings> {
+    let manifest: Manifest = toml::from_str(text)
+        .map_err(|error| Error::Manifest { path: path.to_path_buf(), reason: error.to_string() })?;
+    Ok(manifest.package.metadata.faasm)
 }
 
 #[cfg(test)]
@@ -71,13 +73,14 @@ mod tests {
                 },
             ),
         ] {
-            assert_eq!(parse(text).unwrap(), expected, "{text}");
+            assert_eq!(parse(Path::new("Cargo.toml"), text).unwrap(), expected, "{text}");
         }
     }
 
     #[test]
     fn mistakes_are_named_with_their_place() {
-        let error = parse("[package.metadata.faasm]\nprelaod = []").unwrap_err().to_string();
+        let error =
+            parse(Path::new("Cargo.toml"), "[package.metadata.faasm]\nprelaod = []").unwrap_err().to_string();
         assert!(error.contains("line 2") && error.contains("prelaod"), "{error}");
     }
 }

@@ -130,18 +130,14 @@ pub fn resolve(cx: &Context, recipes: &Recipes, requirements: &[Requirement]) ->
     with_libraries(resolve::resolve(cx, recipes, requirements, &BTreeMap::new())?, recipes)
 }
 
-/// What [`read_or_resolve`] would answer without choosing anything: `None` when the file does not answer it.
+/// The packages in the lock file of a directory with their versions, whether or not it is up to date.
 ///
 /// # Errors
 ///
 /// When the file cannot be read.
-pub fn read_locked(
-    directory: &Path,
-    recipes: &Recipes,
-    requirements: &[Requirement],
-) -> Result<Option<Vec<Locked>>> {
-    let old = read(&directory.join(FILE_NAME))?;
-    Ok(old.and_then(|old| answer(&old, &wanted(requirements), recipes)))
+pub fn read_versions(directory: &Path) -> Result<BTreeMap<String, String>> {
+    let file = read(&directory.join(FILE_NAME))?;
+    Ok(file.into_iter().flat_map(|it| it.package).map(|it| (it.name, it.version)).collect())
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! What a Cargo package says about its Python packages.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use faasm_recipe::Requirement;
@@ -32,7 +33,18 @@ impl Project {
     /// When one of them cannot be read, or says something that cannot be used.
     pub fn read(directory: &Path) -> Result<Self> {
         let path = directory.join("Cargo.toml");
-        let settings = manifest::read(&path)?;
+        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        Self::parse(directory, &text)
+    }
+
+    /// Like [`Project::read`] with the text that the `Cargo.toml` is to have.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Project::read`].
+    pub fn parse(directory: &Path, text: &str) -> Result<Self> {
+        let path = directory.join("Cargo.toml");
+        let settings = manifest::parse(&path, text)?;
         let mut requirements = Vec::new();
         for text in &settings.packages {
             let refuse = |error| Error::Manifest {
@@ -64,7 +76,6 @@ impl Project {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     #[test]
     fn everything_that_is_required_is_found() {

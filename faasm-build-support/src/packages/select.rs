@@ -1,6 +1,8 @@
 //! From the packages that are locked to those that are built, or unpacked, for an image.
 
-use faasm_recipe::normalized;
+use std::path::{Path, PathBuf};
+
+use faasm_recipe::{Recipe, normalized};
 
 use super::build::{self, Package, Tools};
 use super::lock::{Locked, Source};
@@ -46,6 +48,22 @@ pub(crate) fn built(
     // What is there only because others are built with it does not belong into the image.
     let is_locked = |package: &Package| locked.iter().any(|it| it.name == package.name);
     Ok(builds.done.into_iter().filter(is_locked).collect())
+}
+
+/// Builds the recipe in a directory and what it is built with, for whoever writes it. `folders` have further recipes.
+///
+/// # Errors
+///
+/// When a recipe cannot be read or built.
+pub fn build_recipe(cx: &Context, directory: &Path, folders: &[PathBuf]) -> Result<Package> {
+    let recipe = Recipe::read(directory)?;
+    let hash = super::recipes::hash(directory, &recipe)?;
+    let name = recipe.name();
+    let recipes = Recipes::load(cx, folders)?;
+    let tools = Tools::new(cx)?;
+    let mut builds =
+        Builds { cx, tools: &tools, recipes: &recipes, locked: &[], done: Vec::new(), path: Vec::new() };
+    builds.build(&name, &Found { recipe, directory: directory.to_path_buf(), hash })
 }
 
 struct Builds<'a> {

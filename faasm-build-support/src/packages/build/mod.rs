@@ -92,7 +92,7 @@ impl Package {
     /// # Errors
     ///
     /// When the directory cannot be read.
-    pub(crate) fn modules(&self) -> Result<Vec<(String, PathBuf)>> {
+    pub fn modules(&self) -> Result<Vec<(String, PathBuf)>> {
         let objects = self.directory.join("objects");
         if !objects.is_dir() {
             return Ok(Vec::new());
@@ -112,7 +112,7 @@ impl Package {
     /// # Errors
     ///
     /// When the directory cannot be read.
-    pub(crate) fn libraries(&self) -> Result<Vec<PathBuf>> {
+    pub fn libraries(&self) -> Result<Vec<PathBuf>> {
         let directory = self.directory.join("host/lib");
         if !directory.is_dir() {
             return Ok(Vec::new());
