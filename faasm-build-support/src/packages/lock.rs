@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr as _;
 
 use faasm_recipe::{Requirement, normalized};
@@ -303,14 +303,14 @@ fn read(path: &Path) -> Result<Option<File>> {
     toml::from_str(&text).map(Some).map_err(|error| refuse(error.to_string()))
 }
 
-fn write(path: &PathBuf, file: &File, old: Option<&File>) -> Result<()> {
+fn write(path: &Path, file: &File, old: Option<&File>) -> Result<()> {
     if old == Some(file) {
         return Ok(());
     }
     if old.is_none() && file.package.is_empty() {
         return Ok(());
     }
-    let refuse = |error: toml::ser::Error| Error::Manifest { path: path.clone(), reason: error.to_string() };
+    let refuse = |error: toml::ser::Error| Error::Manifest { path: path.to_path_buf(), reason: error.to_string() };
     let text = toml::to_string_pretty(file).map_err(refuse)?;
     fs_util::write_whole(path, format!("{HEADER}{text}").as_bytes())
 }
