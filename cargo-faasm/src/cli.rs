@@ -67,6 +67,11 @@ pub(crate) enum Command {
     Logs(Logs),
     Flush(Flush),
     Token(Token),
+    Add(Add),
+    Remove(Remove),
+    Update(Update),
+    Tree(Tree),
+    Recipe(Recipe),
     Codegen(Codegen),
     Doctor(Doctor),
     Cache(Cache),
@@ -150,6 +155,9 @@ pub(crate) struct New {
 pub(crate) struct Build {
     #[command(flatten)]
     pub(crate) message: Message,
+    /// Fail if `Cargo.lock` or `faasm.lock` would have to change
+    #[arg(long)]
+    pub(crate) locked: bool,
     /// Arguments for `cargo build`
     #[arg(last = true, value_name = "CARGO_ARGUMENTS")]
     pub(crate) cargo: Vec<String>,
@@ -391,6 +399,106 @@ pub(crate) struct Token {
     pub(crate) tokens: PathBuf,
     /// Whose functions and state it is for [default: everybody's]
     pub(crate) users: Vec<String>,
+}
+
+/// Add Python packages to the image
+///
+/// Writes them into `packages` of `[package.metadata.faasm]`, chooses versions of them and of all that they require, and writes
+/// those into `faasm.lock`. A package that is there already gets the new requirement.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm add numpy 'pandas>=3'
+  cargo faasm add -r requirements.txt")]
+pub(crate) struct Add {
+    /// Packages, each with the versions that will do, as PEP 508 has it
+    #[arg(required_unless_present = "files", value_name = "REQUIREMENT")]
+    pub(crate) requirements: Vec<String>,
+    /// A file with requirements to follow: a `requirements.txt` or a `pyproject.toml`
+    #[arg(short = 'r', long = "requirements", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Remove Python packages from the image
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo faasm remove pandas")]
+pub(crate) struct Remove {
+    /// Names of packages
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Choose the newest versions of Python packages that will do
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  cargo faasm update\n  cargo faasm update attrs")]
+pub(crate) struct Update {
+    /// Packages to update [default: all]
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Show the Python packages of the image and what they require
+#[derive(Debug, Args)]
+pub(crate) struct Tree {
+    /// Fail if `faasm.lock` would have to change
+    #[arg(long)]
+    pub(crate) locked: bool,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Write, check and build recipes of Python packages
+///
+/// A recipe is a directory with a `meta.yaml` in pyodide's schema. Images find it in the folders that `recipe-dirs` in
+/// `[package.metadata.faasm]` names.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm recipe new regex
+  cargo faasm recipe check recipes/regex
+  cargo faasm recipe build recipes/regex")]
+pub(crate) struct Recipe {
+    #[command(subcommand)]
+    pub(crate) action: RecipeAction,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecipeAction {
+    /// Write a recipe for a package of the package index
+    New {
+        /// The package, with a version or without: `regex`, `regex==2026.11.15`
+        #[arg(value_name = "NAME[==VERSION]")]
+        package: String,
+        /// The folder to write it into, as a directory of the package's name
+        #[arg(long = "dir", value_name = "DIR", default_value = "recipes")]
+        folder: PathBuf,
+    },
+    /// Check recipes
+    Check {
+        /// Directories of recipes
+        #[arg(required = true, value_name = "DIR")]
+        directories: Vec<PathBuf>,
+    },
+    /// Build a recipe, and C libraries that it needs
+    Build {
+        /// The directory of the recipe
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Build a recipe and import its modules in the sandbox
+    Test {
+        /// The directory of the recipe
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
 }
 
 /// Generate machine code for another processor or system

@@ -134,6 +134,8 @@ pub(crate) fn ask_for_reports_of_panics() {
 /// Messages of the libraries continue "failed to …".
 fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
     let is_fragment = error.is::<BuildError>()
+        || error.is::<faasm_recipe::Error>()
+        || error.is::<faasm_recipe::BadRequirement>()
         || error.is::<faasm_image::Error>()
         || error.is::<RuntimeError>()
         || error.is::<RegistryError>()
@@ -166,6 +168,10 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<String>) {
             (state_exit(error), error.hint())
         } else if let Some(error) = cause.downcast_ref::<BuildError>() {
             (build_exit(error), error.hint())
+        } else if let Some(error) = cause.downcast_ref::<faasm_recipe::Error>() {
+            (Exit::Input, error.hint())
+        } else if cause.is::<faasm_recipe::BadRequirement>() {
+            (Exit::Input, None)
         } else if let Some(error) = cause.downcast_ref::<faasm_image::Error>() {
             (Exit::Environment, error.hint().map(str::to_owned))
         } else {
@@ -237,7 +243,12 @@ fn state_exit(error: &StateError) -> Exit {
 
 fn build_exit(error: &BuildError) -> Exit {
     match error {
-        BuildError::Manifest { .. } | BuildError::Variable { .. } => Exit::Input,
+        BuildError::Manifest { .. }
+        | BuildError::Variable { .. }
+        | BuildError::Recipe(_)
+        | BuildError::Requirement(_)
+        | BuildError::Resolve { .. }
+        | BuildError::Locked { .. } => Exit::Input,
         _ => Exit::Environment,
     }
 }

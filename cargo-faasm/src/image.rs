@@ -73,12 +73,16 @@ pub(crate) fn build_package(
 /// Builds the default image in the cache.
 pub(crate) fn build_default(global: &Global, steps: &Steps) -> anyhow::Result<Selected> {
     let cx = context(global, steps)?;
+    let built = Image::new(own_guest()).build_in(&cx)?;
+    Ok(Selected { directory: built.directory().to_path_buf(), _in_use: Some(cx.cache) })
+}
+
+/// The sources of the guest that this program has in it.
+pub(crate) fn own_guest() -> GuestSources {
     let own = |files: &[(&str, &str)]| {
         files.iter().map(|(name, content)| ((*name).to_owned(), content.as_bytes().to_vec())).collect()
     };
-    let guest = GuestSources { c: own(GUEST_SOURCES), python: own(PYTHON_SOURCES) };
-    let built = Image::new(guest).build_in(&cx)?;
-    Ok(Selected { directory: built.directory().to_path_buf(), _in_use: Some(cx.cache) })
+    GuestSources { c: own(GUEST_SOURCES), python: own(PYTHON_SOURCES) }
 }
 
 /// What builds within this program are given.

@@ -8,6 +8,8 @@ mod commands;
 pub mod error;
 mod image;
 mod layout;
+mod locking;
+mod manifest;
 mod package;
 mod progress;
 mod remote;

@@ -14,6 +14,9 @@ use crate::error::{Exit, Failure, input};
 use crate::progress::{Follower, Steps};
 use crate::shell;
 
+/// Cargo's flag for a `Cargo.lock` that must not change.
+pub(crate) const LOCKED: &str = "--locked";
+
 /// Where a command is called.
 pub(crate) enum Place {
     /// In a package that depends on `py_func` and has an image made.
@@ -81,6 +84,11 @@ fn may_make_image(package: &cargo_metadata::Package) -> bool {
 }
 
 impl Package {
+    /// The directory with its `Cargo.toml`.
+    pub(crate) fn directory(&self) -> &Path {
+        self.manifest.parent().unwrap_or(Path::new("."))
+    }
+
     /// Where the image is laid out by a build with these arguments.
     pub(crate) fn layout(&self, arguments: &[String]) -> PathBuf {
         let mut words = arguments.iter();
@@ -122,6 +130,11 @@ impl Package {
         if global.offline {
             // What build scripts are told by it, which Cargo's own flag does not do.
             command.env("FAASM_OFFLINE", "true");
+        }
+
+        if arguments.iter().any(|it| it == LOCKED) {
+            // The same for `faasm.lock`, which Cargo knows nothing of.
+            command.env("FAASM_LOCKED", "true");
         }
 
         let mut found = None;

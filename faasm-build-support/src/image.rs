@@ -1,7 +1,7 @@
 //! The builder: from nothing to an image.
 
 mod initialise;
-mod manifest;
+pub(crate) mod manifest;
 
 use std::env;
 use std::fs;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use faasm_image::{CodeEntry, FileEntry, Manifest};
+use faasm_recipe::Requirement;
 
 use crate::cache::{self, Key};
 use crate::cpython;
@@ -16,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::fs_util;
 use crate::link::{self, Extensions, GuestSources};
 use crate::packages::build::Tools;
-use crate::packages::select;
+use crate::packages::lock::{self, Locked};
+use crate::packages::{Project, Recipes, select};
 use crate::progress::Context;
 use crate::script;
 use crate::toolchain;
@@ -38,6 +40,8 @@ pub struct Image {
     guest: GuestSources,
     packages: Vec<String>,
     recipe_folders: Vec<PathBuf>,
+    /// Where the lock file is. Without one, versions are chosen for each build.
+    lock_directory: Option<PathBuf>,
     preload: Vec<String>,
     watched: Vec<PathBuf>,
 }
@@ -49,6 +53,7 @@ impl Image {
             guest,
             packages: Vec::new(),
             recipe_folders: Vec::new(),
+            lock_directory: None,
             preload: Vec::new(),
             watched: Vec::new(),
         }
@@ -65,13 +70,18 @@ impl Image {
         let package = script::package()?;
         let settings = manifest::read(&package.join("Cargo.toml"))?;
         let guest = script::guest_package(&package)?;
-        let recipe_folders: Vec<PathBuf> = settings.recipe_dirs.iter().map(|it| package.join(it)).collect();
+        let project = Project::read(&package)?;
         let mut watched = vec![guest.join("guest"), guest.join("python")];
-        watched.extend(recipe_folders.iter().cloned());
+        // What is watched and not there would have Cargo run the script each time, and without packages there is no lock file.
+        if !project.requirements.is_empty() {
+            watched.push(package.join(lock::FILE_NAME));
+        }
+        watched.extend(project.recipe_folders.iter().chain(&project.files).cloned());
         Ok(Self {
             guest: GuestSources::read(&guest)?,
-            packages: settings.packages,
-            recipe_folders,
+            packages: project.requirements.iter().map(ToString::to_string).collect(),
+            recipe_folders: project.recipe_folders,
+            lock_directory: Some(package),
             preload: settings.preload,
             watched,
         })
@@ -122,14 +132,16 @@ impl Image {
         let python = cpython::wasm(cx, &toolchain)?;
         let native = cpython::native(cx)?;
         let stdlib = cpython::stdlib(cx, &native, &python)?;
-        let mut packages = Vec::new();
-        let linked = if self.packages.is_empty() {
+        let recipes = Recipes::load(cx, &self.recipe_folders)?;
+        let locked = self.lock(cx, &recipes)?;
+        let mut packages = select::wheels(cx, &locked)?;
+        let linked = if locked.len() == packages.len() {
             link::link(cx, &toolchain, &python, &self.guest, None)?
         } else {
             let cxx = toolchain::cxx(cx, &toolchain)?;
             let tools =
                 Tools { toolchain: toolchain.clone(), cxx, native: native.clone(), python: python.clone() };
-            packages = select::select(cx, &tools, &self.packages, &self.recipe_folders)?;
+            packages.extend(select::built(cx, &tools, &recipes, &locked)?);
             let extensions = Extensions { packages: &packages, cxx: &tools.cxx };
             link::link(cx, &toolchain, &python, &self.guest, Some(&extensions))?
         };
@@ -199,6 +211,20 @@ impl Image {
             age(&directory.join(MANIFEST))
         })?;
         Ok(Built { directory, watched: self.watched })
+    }
+}
+
+impl Image {
+    /// The packages that the image is to have, with all that they require.
+    fn lock(&self, cx: &Context, recipes: &Recipes) -> Result<Vec<Locked>> {
+        let requirements =
+            self.packages.iter().map(|it| it.parse()).collect::<Result<Vec<Requirement>, _>>()?;
+        match &self.lock_directory {
+            Some(directory) => {
+                lock::read_or_resolve(cx, directory, recipes, &requirements, &lock::Mode::from_env()?)
+            }
+            None => lock::resolve(cx, recipes, &requirements),
+        }
     }
 }
 

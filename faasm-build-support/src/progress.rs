@@ -148,7 +148,7 @@ pub fn appending_to(path: PathBuf) -> Progress {
     })
 }
 
-fn flag(name: &'static str) -> Result<bool> {
+pub(crate) fn flag(name: &'static str) -> Result<bool> {
     let Some(value) = env::var_os(name) else { return Ok(false) };
     match value.to_string_lossy().as_ref() {
         "" | "0" | "false" => Ok(false),

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 
 /// Variables that change what is built, or where it is found.
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 9] = [
     "CFLAGS",
     "CFLAGS_wasm32-wasip1",
     "CFLAGS_wasm32_wasip1",
     "FAASM_CACHE",
+    "FAASM_LOCKED",
     "FAASM_OFFLINE",
     "TARGET_CFLAGS",
     "WASI_SDK_PATH",

@@ -11,7 +11,7 @@ use crate::cli::{Build, Format, Global};
 use crate::error::{Exit, Failure};
 use crate::image::{self, Selected};
 use crate::layout;
-use crate::package::{self, Place};
+use crate::package::{self, LOCKED, Place};
 use crate::progress::Steps;
 use crate::shell::{self, Shell};
 use crate::units::show_duration;
@@ -29,7 +29,9 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Build) -> anyhow::
     }
     let directory = match place {
         Place::Package(package) => {
-            image::build_package(&package, global, &steps, &arguments.cargo)?.directory
+            let locked = arguments.locked.then(|| LOCKED.to_owned());
+            let cargo: Vec<String> = locked.into_iter().chain(arguments.cargo.iter().cloned()).collect();
+            image::build_package(&package, global, &steps, &cargo)?.directory
         }
         Place::Workspace(target_directory) => {
             // Held until the image is laid out, so that the cache keeps it.

@@ -1,5 +1,6 @@
 //! The commands, one file for each.
 
+mod add;
 mod build;
 mod cache;
 mod codegen;
@@ -11,10 +12,14 @@ mod list;
 mod logs;
 mod new;
 mod python;
+mod recipe;
+mod remove;
 mod run;
 mod serve;
 mod state;
 mod token;
+mod tree;
+mod update;
 mod upload;
 
 use std::process::ExitCode;
@@ -37,6 +42,11 @@ pub(crate) fn run(cli: Cli, shell: &Shell) -> anyhow::Result<ExitCode> {
         Command::Logs(arguments) => logs::run(shell, &arguments),
         Command::Flush(arguments) => flush::run(shell, &arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Add(arguments) => add::run(shell, global, &arguments),
+        Command::Remove(arguments) => remove::run(shell, global, &arguments),
+        Command::Update(arguments) => update::run(shell, global, &arguments),
+        Command::Tree(arguments) => tree::run(shell, global, &arguments),
+        Command::Recipe(arguments) => recipe::run(shell, global, &arguments),
         Command::Codegen(arguments) => codegen::run(shell, global, &arguments),
         Command::Doctor(arguments) => doctor::run(shell, global, &arguments),
         Command::Cache(arguments) => cache::run(shell, &arguments),

@@ -10,13 +10,15 @@ use crate::error::{Error, Result};
 /// What a package says about its image.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// Packages that functions can import: PEP 508 requirements.
-    pub(super) packages: Vec<String>,
+    pub(crate) packages: Vec<String>,
+    /// Files with further requirements, relative to the manifest: a `requirements.txt`, a `pyproject.toml`.
+    pub(crate) requirements: Vec<PathBuf>,
     /// Folders with further recipes, relative to the manifest.
-    pub(super) recipe_dirs: Vec<PathBuf>,
+    pub(crate) recipe_dirs: Vec<PathBuf>,
     /// Modules to import before the image is taken.
-    pub(super) preload: Vec<String>,
+    pub(crate) preload: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -38,13 +40,15 @@ struct Metadata {
 }
 
 /// Reads the settings from a `Cargo.toml`; those of a package without any are the defaults.
-pub(super) fn read(path: &Path) -> Result<Settings> {
-    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-    parse(&text).map_err(|error| Error::Manifest { path: path.to_path_buf(), reason: error.to_string() })
+pub(crate) fn read(path: &Path) -> Result<Settings> {
+    parse(path, &fs::read_to_string(path).map_err(Error::io("read", path))?)
 }
 
-fn parse(text: &str) -> Result<Settings, toml::de::Error> {
-    toml::from_str::<Manifest>(text).map(|manifest| manifest.package.metadata.faasm)
+/// Reads the settings from the text of a `Cargo.toml`, whose path is for messages.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Settings> {
+    let manifest: Manifest = toml::from_str(text)
+        .map_err(|error| Error::Manifest { path: path.to_path_buf(), reason: error.to_string() })?;
+    Ok(manifest.package.metadata.faasm)
 }
 
 #[cfg(test)]
@@ -69,13 +73,14 @@ mod tests {
                 },
             ),
         ] {
-            assert_eq!(parse(text).unwrap(), expected, "{text}");
+            assert_eq!(parse(Path::new("Cargo.toml"), text).unwrap(), expected, "{text}");
         }
     }
 
     #[test]
     fn mistakes_are_named_with_their_place() {
-        let error = parse("[package.metadata.faasm]\nprelaod = []").unwrap_err().to_string();
+        let error =
+            parse(Path::new("Cargo.toml"), "[package.metadata.faasm]\nprelaod = []").unwrap_err().to_string();
         assert!(error.contains("line 2") && error.contains("prelaod"), "{error}");
     }
 }

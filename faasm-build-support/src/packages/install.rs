@@ -3,28 +3,31 @@
 use std::fs;
 use std::path::Path;
 
+use faasm_recipe::Build;
+
 use crate::error::{Error, Result};
 use crate::fs_util;
 
 /// Files that only people, type checkers and compilers read.
 const LEFT_OUT_EXTENSIONS: [&str; 8] = ["a", "c", "h", "hpp", "pxd", "pyi", "pyx", "so"];
 
-/// Directories with tests, as packages name them.
-const TEST_DIRECTORIES: [&str; 2] = ["test", "tests"];
+/// Puts what is below `site` into `root`, without what no program needs. Which tests are among that, `build` says.
+pub(crate) fn install(site: &Path, root: &Path, build: &Build) -> Result<()> {
+    install_below(site, root, "", build)
+}
 
-/// Puts what is below `site` into `root`, without what no program needs. Tests are left out unless `tests` says otherwise.
-pub(crate) fn install(site: &Path, root: &Path, tests: bool) -> Result<()> {
+/// `prefix` is the path of `site` below that of the package, with a slash at its end.
+fn install_below(site: &Path, root: &Path, prefix: &str, build: &Build) -> Result<()> {
     fs::create_dir_all(root).map_err(Error::io("create the directory", root))?;
     for entry in fs::read_dir(site).map_err(Error::io("read the directory", site))? {
         let entry = entry.map_err(Error::io("read the directory", site))?;
         let (path, name) = (entry.path(), entry.file_name());
-        let to = root.join(&name);
+        let (to, relative) = (root.join(&name), format!("{prefix}{}", name.to_string_lossy()));
         if path.is_dir() {
-            let is_test = TEST_DIRECTORIES.iter().any(|it| name == *it);
-            if name != "__pycache__" && (tests || !is_test) {
-                install(&path, &to, tests)?;
+            if name != "__pycache__" {
+                install_below(&path, &to, &format!("{relative}/"), build)?;
             }
-        } else if !is_left_out(&path, tests) {
+        } else if !is_left_out(&path) && !is_test(&relative, build) {
             fs_util::link_or_copy(&path, &to)?;
         }
     }
@@ -33,10 +36,51 @@ pub(crate) fn install(site: &Path, root: &Path, tests: bool) -> Result<()> {
     Ok(())
 }
 
-fn is_left_out(path: &Path, tests: bool) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+fn is_left_out(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default();
-    LEFT_OUT_EXTENSIONS.iter().any(|it| extension == *it) || (!tests && name == "conftest.py")
+    LEFT_OUT_EXTENSIONS.iter().any(|it| extension == *it)
+}
+
+/// Whether a file below `site-packages` is a test, which images do not need: what is in a directory `test` or `tests` of a
+/// package, `conftest.py`, and modules `test_…`, as pyodide-build has it. A recipe may keep some, or all.
+fn is_test(path: &str, build: &Build) -> bool {
+    if !build.unvendor_tests || build.retain_test_patterns.iter().any(|it| matches(it, path)) {
+        return false;
+    }
+    let mut parts: Vec<&str> = path.split('/').collect();
+    let file = parts.pop().unwrap_or_default();
+    // At the top, a directory of that name is a package that people ask for by it, as is a module.
+    let in_tests = parts.iter().skip(1).any(|it| ["test", "tests"].contains(it));
+    let is_module = file == "conftest.py" || (file.starts_with("test_") && file.ends_with(".py"));
+    in_tests || (is_module && !parts.is_empty())
+}
+
+/// Whether a path, or its last part, fits a pattern with `*` for any characters and `?` for one.
+fn matches(pattern: &str, path: &str) -> bool {
+    let fits = |text: &str| fits(&pattern.chars().collect::<Vec<_>>(), &text.chars().collect::<Vec<_>>());
+    fits(path) || path.rsplit('/').next().is_some_and(fits)
+}
+
+fn fits(pattern: &[char], text: &[char]) -> bool {
+    // Where to go on when what follows the last `*` does not fit.
+    let (mut p, mut t, mut star) = (0, 0, None);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p + 1, t));
+                p += 1;
+            }
+            Some(c) if *c == '?' || text.get(t) == Some(c) => (p, t) = (p + 1, t + 1),
+            _ => match &mut star {
+                Some((after, at)) => {
+                    *at += 1;
+                    (p, t) = (*after, *at);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(p).all(|it| *it == '*')
 }
 
 #[cfg(test)]
@@ -60,9 +104,9 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        let installed = |tests| {
+        let installed = |tests: bool| {
             let root = directory.path().join(format!("root-{tests}"));
-            install(&site, &root, tests).unwrap();
+            install(&site, &root, &Build { unvendor_tests: !tests, ..Build::default() }).unwrap();
             let mut all: Vec<String> = Vec::new();
             let mut pending = vec![root.clone()];
             while let Some(directory) = pending.pop() {
@@ -84,5 +128,30 @@ mod tests {
             installed(true),
             ["a/conftest.py", "a/data.json", "a/testing/y.py", "a/tests/t.py", "a/x.py"]
         );
+    }
+
+    #[test]
+    fn tests_are_told_apart() {
+        let build = Build {
+            retain_test_patterns: vec!["*/tests/data/*".to_owned(), "test_kept?.py".to_owned()],
+            ..Build::default()
+        };
+        for (path, expected) in [
+            ("a/tests/x.py", true),
+            ("a/b/test/x.dat", true),
+            ("a/conftest.py", true),
+            ("a/test_x.py", true),
+            ("a/testing.py", false),
+            ("a/testing/x.py", false),
+            ("tests/__init__.py", false),
+            ("test_top.py", false),
+            ("a/tests/data/x", false),
+            ("a/tests/test_kept1.py", false),
+            ("a/tests/test_kept12.py", true),
+            ("a/x.py", false),
+        ] {
+            assert_eq!(is_test(path, &build), expected, "{path}");
+        }
+        assert!(!is_test("a/tests/x.py", &Build { unvendor_tests: false, ..Build::default() }));
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr as _;
 
 use faasm_recipe::{Requirement, normalized};
@@ -18,7 +18,7 @@ use super::resolve::{self, Candidate, Chosen};
 use crate::cpython;
 use crate::error::{Error, Result};
 use crate::fs_util;
-use crate::progress::Context;
+use crate::progress::{self, Context};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "faasm.lock";
@@ -39,6 +39,17 @@ pub enum Mode {
     Locked,
     /// The newest versions of these packages are chosen, given by their normalised names; of all, if there are none.
     Update(BTreeSet<String>),
+}
+
+impl Mode {
+    /// [`Mode::Locked`] if the environment variable `FAASM_LOCKED` is true, [`Mode::Keep`] otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When it is neither true nor false.
+    pub fn from_env() -> Result<Self> {
+        Ok(if progress::flag("FAASM_LOCKED")? { Self::Locked } else { Self::Keep })
+    }
 }
 
 /// A package of the image.
@@ -110,18 +121,23 @@ pub fn read_or_resolve(
     Ok(locked)
 }
 
-/// What [`read_or_resolve`] would answer without choosing anything: `None` when the file does not answer it.
+/// The packages that `requirements` come to, without a file.
+///
+/// # Errors
+///
+/// When no versions fit, or a package is not available.
+pub fn resolve(cx: &Context, recipes: &Recipes, requirements: &[Requirement]) -> Result<Vec<Locked>> {
+    with_libraries(resolve::resolve(cx, recipes, requirements, &BTreeMap::new())?, recipes)
+}
+
+/// The packages in the lock file of a directory with their versions, whether or not it is up to date.
 ///
 /// # Errors
 ///
 /// When the file cannot be read.
-pub fn read_locked(
-    directory: &Path,
-    recipes: &Recipes,
-    requirements: &[Requirement],
-) -> Result<Option<Vec<Locked>>> {
-    let old = read(&directory.join(FILE_NAME))?;
-    Ok(old.and_then(|old| answer(&old, &wanted(requirements), recipes)))
+pub fn read_versions(directory: &Path) -> Result<BTreeMap<String, String>> {
+    let file = read(&directory.join(FILE_NAME))?;
+    Ok(file.into_iter().flat_map(|it| it.package).map(|it| (it.name, it.version)).collect())
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -287,14 +303,15 @@ fn read(path: &Path) -> Result<Option<File>> {
     toml::from_str(&text).map(Some).map_err(|error| refuse(error.to_string()))
 }
 
-fn write(path: &PathBuf, file: &File, old: Option<&File>) -> Result<()> {
+fn write(path: &Path, file: &File, old: Option<&File>) -> Result<()> {
     if old == Some(file) {
         return Ok(());
     }
     if old.is_none() && file.package.is_empty() {
         return Ok(());
     }
-    let refuse = |error: toml::ser::Error| Error::Manifest { path: path.clone(), reason: error.to_string() };
+    let refuse =
+        |error: toml::ser::Error| Error::Manifest { path: path.to_path_buf(), reason: error.to_string() };
     let text = toml::to_string_pretty(file).map_err(refuse)?;
     fs_util::write_whole(path, format!("{HEADER}{text}").as_bytes())
 }

@@ -1,4 +1,4 @@
-//! Python packages in images.
+//! Python packages in images: which ones, in which versions, and how they are built.
 
 pub mod build;
 mod draft;
@@ -7,11 +7,14 @@ pub(crate) mod inittab;
 pub(crate) mod install;
 pub mod lock;
 mod metadata;
+mod project;
 mod recipes;
+mod requirements_file;
 mod resolve;
 pub(crate) mod select;
-mod tests_of;
-pub mod wheel;
+mod wheel;
 
 pub use draft::{Draft, draft};
+pub use project::Project;
 pub use recipes::{Found, Recipes};
+pub use select::build_recipe;

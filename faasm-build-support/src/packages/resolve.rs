@@ -124,6 +124,9 @@ fn resolve_with(
 /// Versions of a package with where they can be had, the newest first.
 type Candidates = Rc<Vec<(Version, Candidate)>>;
 
+/// What a version of a package says that it requires.
+type Stated = Rc<Vec<Requirement>>;
+
 struct Provider<'a> {
     index: &'a Index<'a>,
     recipes: &'a Recipes,
@@ -131,8 +134,7 @@ struct Provider<'a> {
     preferred: &'a BTreeMap<String, Version>,
     environment: Environment,
     candidates: RefCell<BTreeMap<String, Candidates>>,
-    /// What a package's version says that it requires.
-    dependencies: RefCell<BTreeMap<(String, Version), Rc<Vec<Requirement>>>>,
+    dependencies: RefCell<BTreeMap<(String, Version), Stated>>,
     /// Who was the first to need a package, for messages.
     needed_by: RefCell<BTreeMap<String, String>>,
 }
@@ -180,7 +182,7 @@ impl Provider<'_> {
         Error::Resolve { explanation: format!("{name}{by} {reason}"), hint: Some(hint) }
     }
 
-    fn stated(&self, name: &str, version: &Version) -> Result<Rc<Vec<Requirement>>> {
+    fn stated(&self, name: &str, version: &Version) -> Result<Stated> {
         let key = (name.to_owned(), version.clone());
         if let Some(known) = self.dependencies.borrow().get(&key) {
             return Ok(Rc::clone(known));
@@ -219,7 +221,9 @@ impl Provider<'_> {
 
     /// Whether a version before a release may be chosen: when somebody asks for one, or there is nothing else.
     fn allows_prereleases(&self, name: &str, candidates: &Candidates) -> bool {
-        let asked = |it: &Requirement| it.name == name && it.versions.iter().any(|it| it.any_prerelease());
+        let asked = |it: &Requirement| {
+            it.name == name && it.versions.iter().any(pep440_rs::VersionSpecifier::any_prerelease)
+        };
         self.requirements.iter().any(asked) || candidates.iter().all(|(version, _)| version.any_prerelease())
     }
 }
@@ -252,10 +256,11 @@ impl DependencyProvider for Provider<'_> {
     fn choose_version(&self, unit: &Unit, range: &Ranges<Version>) -> Result<Option<Version>> {
         let (Unit::Package(name) | Unit::Extra(name, _)) = unit else { return Ok(Some(root_version())) };
         let candidates = self.candidates(name)?;
-        if let Some(version) = self.preferred.get(name) {
-            if range.contains(version) && candidates.iter().any(|(candidate, _)| candidate == version) {
-                return Ok(Some(version.clone()));
-            }
+        if let Some(version) = self.preferred.get(name)
+            && range.contains(version)
+            && candidates.iter().any(|(candidate, _)| candidate == version)
+        {
+            return Ok(Some(version.clone()));
         }
         let prereleases = self.allows_prereleases(name, &candidates);
         let withdrawn =

@@ -1,92 +1,111 @@
-//! From the packages that an image is to have to those that are built for it.
+//! From the packages that are locked to those that are built, or unpacked, for an image.
 
-use std::path::PathBuf;
-use std::str::FromStr as _;
+use std::path::{Path, PathBuf};
 
-use faasm_recipe::{Environment, Requirement};
-use pep440_rs::Version;
+use faasm_recipe::{Recipe, normalized};
 
 use super::build::{self, Package, Tools};
-use super::recipes::Recipes;
-use crate::cpython;
+use super::lock::{Locked, Source};
+use super::recipes::{Found, Recipes};
+use super::wheel;
 use crate::error::{Error, Result};
 use crate::progress::Context;
 
-/// The packages that satisfy the requirements, and C libraries and packages that these need, built. Each comes after those that it
-/// needs.
+/// The packages that come from the index as wheels.
 ///
 /// # Errors
 ///
-/// When one has no recipe, or one of another version, or cannot be built.
-pub(crate) fn select(
-    cx: &Context,
-    tools: &Tools,
-    requirements: &[String],
-    folders: &[PathBuf],
-) -> Result<Vec<Package>> {
-    let recipes = Recipes::load(cx, folders)?;
-    let mut selection = Selection { cx, tools, recipes, built: Vec::new(), path: Vec::new() };
-    for requirement in requirements {
-        selection.add(requirement)?;
+/// When one cannot be had, or is not what its lock entry says.
+pub(crate) fn wheels(cx: &Context, locked: &[Locked]) -> Result<Vec<Package>> {
+    let mut packages = Vec::new();
+    for Locked { name, version, source, .. } in locked {
+        if let Source::Wheel { file, sha256 } = source {
+            packages.push(wheel::unpacked(cx, name, version, file, sha256)?);
+        }
     }
-    Ok(selection.built)
+    Ok(packages)
 }
 
-struct Selection<'a> {
+/// The packages that have recipes, built. Each comes after what it is built with.
+///
+/// # Errors
+///
+/// When one cannot be built.
+pub(crate) fn built(
+    cx: &Context,
+    tools: &Tools,
+    recipes: &Recipes,
+    locked: &[Locked],
+) -> Result<Vec<Package>> {
+    let mut builds = Builds { cx, tools, recipes, locked, done: Vec::new(), path: Vec::new() };
+    let with_recipe = |it: &Locked| match &it.source {
+        Source::Recipe(found) => Some((it.name.clone(), (**found).clone())),
+        Source::Wheel { .. } => None,
+    };
+    for (name, found) in locked.iter().filter_map(with_recipe) {
+        builds.build(&name, &found)?;
+    }
+    // What is there only because others are built with it does not belong into the image.
+    let is_locked = |package: &Package| locked.iter().any(|it| it.name == package.name);
+    Ok(builds.done.into_iter().filter(is_locked).collect())
+}
+
+/// Builds the recipe in a directory and what it is built with, for whoever writes it. `folders` have further recipes.
+///
+/// # Errors
+///
+/// When a recipe cannot be read or built.
+pub fn build_recipe(cx: &Context, directory: &Path, folders: &[PathBuf]) -> Result<Package> {
+    let recipe = Recipe::read(directory)?;
+    let hash = super::recipes::hash(directory, &recipe)?;
+    let name = recipe.name();
+    let recipes = Recipes::load(cx, folders)?;
+    let tools = Tools::new(cx)?;
+    let mut builds =
+        Builds { cx, tools: &tools, recipes: &recipes, locked: &[], done: Vec::new(), path: Vec::new() };
+    builds.build(&name, &Found { recipe, directory: directory.to_path_buf(), hash })
+}
+
+struct Builds<'a> {
     cx: &'a Context,
     tools: &'a Tools,
-    recipes: Recipes,
-    built: Vec<Package>,
-    /// The packages that are being added, each because of the one before.
+    recipes: &'a Recipes,
+    locked: &'a [Locked],
+    done: Vec<Package>,
+    /// The packages that are being built, each with the one behind it.
     path: Vec<String>,
 }
 
-impl Selection<'_> {
-    fn add(&mut self, text: &str) -> Result<Option<Package>> {
-        let by = self.path.last().map_or("the image", String::as_str).to_owned();
-        let refuse = |package: &str, reason: String| Error::Package { package: package.to_owned(), reason };
-        let requirement = Requirement::from_str(text)
-            .map_err(|error| refuse(text, format!("{by} requires it, and {}", error.reason)))?;
-        if !requirement.applies(&Environment::sandbox(cpython::VERSION), &[]) {
-            return Ok(None);
+impl Builds<'_> {
+    fn build(&mut self, name: &str, found: &Found) -> Result<Package> {
+        if let Some(done) = self.done.iter().find(|it| it.name == name) {
+            return Ok(done.clone());
         }
-        let name = requirement.name;
-        if self.path.contains(&name) {
-            return Err(refuse(&name, format!("it needs itself: {} → {name}", self.path.join(" → "))));
+        let refuse = |reason: String| Error::Package { package: name.to_owned(), reason };
+        if self.path.iter().any(|it| it == name) {
+            return Err(refuse(format!("it needs itself to be built: {} → {name}", self.path.join(" → "))));
         }
-        let candidates = self.recipes.get(&name);
-        // C libraries have versions of their own kind, and are required by their name alone.
-        let fits = |version: &str| {
-            requirement.versions.is_empty()
-                || Version::from_str(version).is_ok_and(|version| requirement.versions.contains(&version))
-        };
-        let Some(found) = candidates.iter().find(|it| fits(&it.recipe.package.version)).cloned() else {
-            let versions: Vec<&str> =
-                candidates.iter().map(|it| it.recipe.package.version.as_str()).collect();
-            return Err(refuse(
-                &name,
-                match versions.as_slice() {
-                    [] => format!("{by} requires it, and there is no recipe for it"),
-                    versions => {
-                        format!("{by} requires {text}, and there are recipes for {}", versions.join(", "))
-                    }
-                },
-            ));
-        };
-        if let Some(built) = self.built.iter().find(|it| it.name == name) {
-            return Ok(Some(built.clone()));
-        }
-        self.path.push(name);
-        let mut host = Vec::new();
-        for requirement in &found.recipe.requirements.host {
-            host.extend(self.add(requirement)?);
-        }
-        for requirement in &found.recipe.requirements.run {
-            self.add(requirement)?;
+        self.path.push(name.to_owned());
+        let mut hosts = Vec::new();
+        for host in &found.recipe.requirements.host {
+            let host = normalized(host).unwrap_or_else(|| host.clone());
+            let recipe = self
+                .host(&host)
+                .ok_or_else(|| refuse(format!("it is built with `{host}`, for which there is no recipe")))?;
+            hosts.push(self.build(&host, &recipe)?);
         }
         self.path.pop();
-        let package = build::build(self.cx, self.tools, &found.recipe, &found.directory, &host)?;
-        self.built.push(package.clone());
-        Ok(Some(package))
+        let package = build::build(self.cx, self.tools, &found.recipe, &found.directory, &hosts)?;
+        self.done.push(package.clone());
+        Ok(package)
+    }
+
+    /// The recipe of what others are built with: the locked one, so that headers and what runs agree, else the first.
+    fn host(&self, name: &str) -> Option<Found> {
+        let locked = self.locked.iter().find(|it| it.name == name).and_then(|it| match &it.source {
+            Source::Recipe(found) => Some((**found).clone()),
+            Source::Wheel { .. } => None,
+        });
+        locked.or_else(|| self.recipes.get(name).first().cloned())
     }
 }

@@ -1,15 +1,14 @@
-//! Unpacking wheels in pure Python into a tree of `site-packages`.
+//! Unpacking wheels in pure Python.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use faasm_recipe::Build;
 use sha2::{Digest as _, Sha256};
 
-use super::tests_of;
+use super::build::Package;
 use crate::cache::Key;
 use crate::error::{Error, Result};
 use crate::fs_util;
@@ -20,54 +19,43 @@ use crate::source::pin::{Mirror, Pin};
 /// Raised when what is done here changes the result.
 const RECIPE: &str = "1";
 
-/// The directory with what a wheel of the index puts into `site-packages`, without its tests and the stubs for type checkers.
-/// It is in the cache, and not to be changed.
+/// A wheel of the index, unpacked in the cache.
 ///
 /// # Errors
 ///
 /// When the wheel cannot be had, has another hash, or holds something else than its `RECORD` says.
-pub fn unpacked(cx: &Context, name: &str, version: &str, file: &str, sha256: &str) -> Result<PathBuf> {
+pub(super) fn unpacked(cx: &Context, name: &str, version: &str, file: &str, sha256: &str) -> Result<Package> {
     let key = Key::new().value("recipe", RECIPE).value("sha256", sha256);
-    cx.entry("wheel", &format!("{name}-{version}"), &key, |directory| {
+    let directory = cx.entry("wheel", &format!("{name}-{version}"), &key, |directory| {
         let mirrors = [Mirror::PythonIndex { project: name }];
         let wheel = source::fetch(cx, &Pin { name, version, file, sha256, mirrors: &mirrors })?;
-        install(&wheel, directory)
-    })
+        install(&wheel, &directory.join("site"))
+    })?;
+    Ok(Package::unpacked(name, version, directory, key))
 }
 
-/// Unpacks a wheel into a directory that is empty.
+/// Unpacks a wheel into a directory that is not there yet.
 fn install(wheel: &Path, directory: &Path) -> Result<()> {
-    let unpacked = tempfile::tempdir_in(directory).map_err(Error::io("create a directory in", directory))?;
+    let parent = directory.parent().unwrap_or(directory);
+    let unpacked = tempfile::tempdir_in(parent).map_err(Error::io("create a directory in", parent))?;
     source::unpack(wheel, unpacked.path())?;
     let refuse = |reason: String| Error::Unpack { archive: wheel.to_path_buf(), reason };
     let files = files(unpacked.path())?;
     let mut records =
         files.iter().filter(|it| it.ends_with(".dist-info/RECORD") && it.matches('/').count() == 1);
-    let record = match (records.next(), records.next()) {
-        (Some(record), None) => record.clone(),
-        _ => return Err(refuse("it is no wheel, because it does not have one RECORD".to_owned())),
+    let (Some(record), None) = (records.next(), records.next()) else {
+        return Err(refuse("it is no wheel, because it does not have one RECORD".to_owned()));
     };
-    check(unpacked.path(), &files, &record).map_err(refuse)?;
-
-    let build = Build::default();
-    let mut kept = Vec::new();
+    check(unpacked.path(), &files, record).map_err(refuse)?;
     for file in &files {
         let Some(place) = place(file) else { continue };
-        // Stubs are for those who check types, which nobody does in a sandbox.
-        if place.ends_with(".pyi") || tests_of::is_test(place, &build) || *file == record {
-            continue;
-        }
         let to = directory.join(place);
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create the directory", parent))?;
         }
         fs_util::link_or_copy(&unpacked.path().join(file), &to)?;
-        kept.push(place);
     }
-    // `importlib.metadata` reads it, and is to find what is there.
-    let lines: String = kept.iter().map(|it| format!("{},,\n", quoted(it))).collect();
-    let to = directory.join(&record);
-    fs::write(&to, lines).map_err(Error::io("write", &to))
+    Ok(())
 }
 
 /// Compares what was unpacked with the wheel's own list: nothing may be missing, changed or in addition.
@@ -132,10 +120,6 @@ fn split_line(line: &str) -> (String, String) {
     (path, rest.split(',').next().unwrap_or_default().to_owned())
 }
 
-fn quoted(path: &str) -> String {
-    if path.contains([',', '"']) { format!("\"{}\"", path.replace('"', "\"\"")) } else { path.to_owned() }
-}
-
 /// Where a wheel's file is put below `site-packages`; `None` if it belongs elsewhere, such as programs and headers.
 fn place(file: &str) -> Option<&str> {
     match file.split_once('/') {
@@ -169,6 +153,11 @@ fn files(root: &Path) -> Result<Vec<String>> {
 mod tests {
     use super::*;
     use std::io::Write as _;
+    use std::path::PathBuf;
+
+    fn quoted(path: &str) -> String {
+        if path.contains([',', '"']) { format!("\"{}\"", path.replace('"', "\"\"")) } else { path.to_owned() }
+    }
 
     /// A wheel with these files; each is in RECORD unless `spoil` makes something else of its line.
     fn wheel(directory: &Path, files: &[(&str, &str)], spoil: impl Fn(&str, String) -> String) -> PathBuf {
@@ -188,10 +177,8 @@ mod tests {
         path
     }
 
-    const FILES: [(&str, &str); 8] = [
+    const FILES: [(&str, &str); 6] = [
         ("a/__init__.py", "x = 1"),
-        ("a/__init__.pyi", "x: int"),
-        ("a/tests/test_a.py", ""),
         ("a/odd \"name\", really.txt", "odd"),
         ("a-1.data/purelib/b.py", "y"),
         ("a-1.data/scripts/run", "z"),
@@ -204,7 +191,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let wheel = wheel(directory.path(), &FILES, |_, line| line);
         let site = directory.path().join("site");
-        fs::create_dir(&site).unwrap();
         install(&wheel, &site).unwrap();
         let expected = [
             "a-1.dist-info/METADATA",
@@ -215,12 +201,6 @@ mod tests {
             "b.py",
         ];
         assert_eq!(files(&site).unwrap(), expected);
-        let record = fs::read_to_string(site.join("a-1.dist-info/RECORD")).unwrap();
-        assert!(
-            record.contains("b.py,,\n") && !record.contains("tests") && !record.contains("scripts"),
-            "{record}"
-        );
-        assert!(record.contains("\"a/odd \"\"name\"\", really.txt\",,\n"), "{record}");
     }
 
     #[test]
@@ -256,7 +236,7 @@ mod tests {
         ] {
             let wheel = wheel(directory.path(), &FILES, spoil);
             let site = tempfile::tempdir().unwrap();
-            let error = install(&wheel, site.path()).unwrap_err();
+            let error = install(&wheel, &site.path().join("site")).unwrap_err();
             assert!(error.to_string().contains(part), "{error}");
         }
     }

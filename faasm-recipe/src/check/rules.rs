@@ -44,10 +44,10 @@ fn package(report: &mut Report<'_>, directory: &Path, recipe: &Recipe) {
             }
         }
     }
-    if !recipe.build.package_type.is_library() {
-        if let Err(error) = Version::from_str(&package.version) {
-            report.error("package/version", format!("`{}` is no version: {error}", package.version));
-        }
+    if !recipe.build.package_type.is_library()
+        && let Err(error) = Version::from_str(&package.version)
+    {
+        report.error("package/version", format!("`{}` is no version: {error}", package.version));
     }
     if recipe.build.package_type == PackageType::CpythonModule {
         let message = "the recipe is not used, because CPython has its own modules linked in";
@@ -85,10 +85,8 @@ fn source(report: &mut Report<'_>, directory: &Path, recipe: &Recipe) {
         hash(report, source);
     }
     pypi(report, recipe);
-    if let Some(url) = &source.url {
-        if !url.starts_with("https://") && !url.starts_with("http://") {
-            report.error("source/url", "is not a URL that begins with `https://`");
-        }
+    if source.url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
+        report.error("source/url", "is not a URL that begins with `https://`");
     }
     for (key, place) in [("url", &source.url), ("debian", &source.debian)] {
         let Some(place) = place else { continue };
@@ -108,10 +106,10 @@ fn source(report: &mut Report<'_>, directory: &Path, recipe: &Recipe) {
             report.error(key, format!("`{to}` is outside of the source"));
         }
     }
-    if let Some(path) = &source.path {
-        if !directory.join(path).exists() {
-            report.error("source/path", format!("there is no {}", directory.join(path).display()));
-        }
+    if let Some(path) = &source.path
+        && !directory.join(path).exists()
+    {
+        report.error("source/path", format!("there is no {}", directory.join(path).display()));
     }
     let changed = !source.patches.is_empty() || !source.extras.is_empty();
     if changed && (source.path.is_some() || source.is_wheel()) {

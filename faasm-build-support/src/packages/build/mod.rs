@@ -64,16 +64,22 @@ pub struct Package {
     /// Its version.
     pub version: String,
     directory: PathBuf,
-    /// Whether its tests are a part of it.
-    tests: bool,
+    /// How it was built, which also says which of its tests are a part of it.
+    build: faasm_recipe::Build,
     /// What it was made from.
     pub(crate) key: Key,
 }
 
 impl Package {
+    /// A package that needed no build. `directory` has its files in `site`.
+    pub(super) fn unpacked(name: &str, version: &str, directory: PathBuf, key: Key) -> Self {
+        let build = faasm_recipe::Build::default();
+        Self { name: name.to_owned(), version: version.to_owned(), directory, build, key }
+    }
+
     /// Puts into a directory of modules what programs need of it. A C library has nothing there.
     pub(crate) fn install(&self, site: &Path) -> Result<()> {
-        if self.site().is_dir() { install::install(&self.site(), site, self.tests) } else { Ok(()) }
+        if self.site().is_dir() { install::install(&self.site(), site, &self.build) } else { Ok(()) }
     }
 
     /// What it puts into `site-packages`, with its tests and without extension modules.
@@ -86,7 +92,7 @@ impl Package {
     /// # Errors
     ///
     /// When the directory cannot be read.
-    pub(crate) fn modules(&self) -> Result<Vec<(String, PathBuf)>> {
+    pub fn modules(&self) -> Result<Vec<(String, PathBuf)>> {
         let objects = self.directory.join("objects");
         if !objects.is_dir() {
             return Ok(Vec::new());
@@ -106,7 +112,7 @@ impl Package {
     /// # Errors
     ///
     /// When the directory cannot be read.
-    pub(crate) fn libraries(&self) -> Result<Vec<PathBuf>> {
+    pub fn libraries(&self) -> Result<Vec<PathBuf>> {
         let directory = self.directory.join("host/lib");
         if !directory.is_dir() {
             return Ok(Vec::new());
@@ -149,8 +155,7 @@ pub fn build(
         }
         fs::remove_dir_all(&work).map_err(Error::io("remove", &work))
     })?;
-    let tests = !recipe.build.unvendor_tests;
-    Ok(Package { name: name.clone(), version: version.clone(), directory, tests, key })
+    Ok(Package { name: name.clone(), version: version.clone(), directory, build: recipe.build.clone(), key })
 }
 
 /// Everything that the result depends on. What the backend is made of is decided by a date, so that it is known beforehand.

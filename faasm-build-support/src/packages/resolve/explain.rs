@@ -118,7 +118,7 @@ impl ReportFormatter<Unit, Ranges<Version>, String> for Formatter<'_> {
 
     fn format_terms(&self, terms: &Terms) -> String {
         let mut terms: Vec<_> = terms.iter().collect();
-        terms.sort_by(|(a, _), (b, _)| a.cmp(b));
+        terms.sort_by_key(|(a, _)| *a);
         match terms.as_slice() {
             [] | [(Unit::Root, _)] => "no versions fit what you require".to_owned(),
             [(unit, Term::Positive(range))] => format!("{} cannot be used", self.show(unit, range)),

@@ -1,0 +1,155 @@
+//! Requirements in the files that Python projects have: `requirements.txt` and `pyproject.toml`.
+
+use std::fs;
+use std::path::Path;
+
+use faasm_recipe::Requirement;
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+/// How deep files may name each other.
+const MAX_DEPTH: usize = 8;
+
+/// The requirements in a file: `project.dependencies` of a `.toml`, the lines of any other. `-r` in the latter names a further
+/// file, and hashes there are not looked at, since `faasm.lock` has those of what is used.
+///
+/// # Errors
+///
+/// When the file cannot be read, or says something that is neither a requirement nor without effect here.
+pub(super) fn read(path: &Path) -> Result<Vec<Requirement>> {
+    if path.extension().is_some_and(|it| it == "toml") {
+        return in_project(path);
+    }
+    let mut requirements = Vec::new();
+    in_lines(path, 0, &mut requirements)?;
+    Ok(requirements)
+}
+
+/// See <https://packaging.python.org/en/latest/specifications/pyproject-toml/#dependencies-optional-dependencies>.
+fn in_project(path: &Path) -> Result<Vec<Requirement>> {
+    #[derive(Deserialize)]
+    struct PyProject {
+        #[serde(default)]
+        project: Project,
+    }
+    #[derive(Default, Deserialize)]
+    struct Project {
+        #[serde(default)]
+        dependencies: Vec<String>,
+    }
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let refuse = |reason: String| Error::Manifest { path: path.to_path_buf(), reason };
+    let file: PyProject = toml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+    let parse = |text: &String| text.parse().map_err(|error| refuse(format!("cannot {error}")));
+    file.project.dependencies.iter().map(parse).collect()
+}
+
+/// See <https://pip.pypa.io/en/stable/reference/requirements-file-format/>.
+fn in_lines(path: &Path, depth: usize, requirements: &mut Vec<Requirement>) -> Result<()> {
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let mut pending = String::new();
+    for (number, line) in text.lines().enumerate() {
+        let refuse = |reason: String| Error::Manifest {
+            path: path.to_path_buf(),
+            reason: format!("line {}: {reason}", number + 1),
+        };
+        if let Some(part) = line.strip_suffix('\\') {
+            pending.push_str(part);
+            continue;
+        }
+        pending.push_str(line);
+        let whole = std::mem::take(&mut pending);
+        let line = without_comment(&whole).trim();
+        // Options of a requirement follow it; `--hash` is the usual one.
+        let line = line.split_once(" --").map_or(line, |(requirement, _)| requirement).trim();
+        if line.is_empty() {
+            continue;
+        }
+        if let Some(file) = option(line, &["-r", "--requirement"]) {
+            if depth >= MAX_DEPTH {
+                return Err(refuse(format!("`{file}` is one file too deep; do they name each other?")));
+            }
+            in_lines(&path.parent().unwrap_or(Path::new("")).join(file), depth + 1, requirements)?;
+        } else if line.starts_with('-') {
+            return Err(refuse(format!(
+                "the option `{line}` is not supported; packages come from recipes and the package index of this machine"
+            )));
+        } else {
+            requirements.push(line.parse().map_err(|error| refuse(format!("cannot {error}")))?);
+        }
+    }
+    Ok(())
+}
+
+/// A `#` begins a comment at the beginning of a line and after white space.
+fn without_comment(line: &str) -> &str {
+    let begins =
+        |at: usize| line.get(..at).is_some_and(|before| before.is_empty() || before.ends_with([' ', '\t']));
+    let comment = line.match_indices('#').map(|(at, _)| at).find(|at| begins(*at));
+    comment.and_then(|at| line.get(..at)).unwrap_or(line)
+}
+
+fn option<'a>(line: &'a str, names: &[&str]) -> Option<&'a str> {
+    names.iter().find_map(|name| {
+        let rest = line.strip_prefix(name)?;
+        let value = rest.trim_start_matches(['=', ' ', '\t']);
+        (!value.is_empty() && !rest.starts_with('-')).then_some(value.trim())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(name: &str, text: &str) -> Result<String> {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("more.txt"), "six\n-r more-still.txt\n").unwrap();
+        fs::write(directory.path().join("more-still.txt"), "attrs\n").unwrap();
+        fs::write(directory.path().join("loop.txt"), "-r loop.txt\n").unwrap();
+        fs::write(directory.path().join(name), text).unwrap();
+        let requirements = read(&directory.path().join(name))?;
+        Ok(requirements.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+    }
+
+    #[test]
+    fn requirements_are_found() {
+        for (name, text, expected) in [
+            (
+                "requirements.txt",
+                "# comment\n\nNumPy>=2 # why\n  pyyaml==6.0 ; python_version > '3'\n",
+                "numpy>=2, pyyaml==6.0; python_version > '3'",
+            ),
+            ("requirements.txt", "a==1 \\\n  --hash=sha256:00 \\\n  --hash=sha256:11\nb\n", "a==1, b"),
+            (
+                "r.in",
+                "-r more.txt\n--requirement=more-still.txt\nb @ https://x/#egg=b\n",
+                "six, attrs, attrs, b @ https://x/#egg=b",
+            ),
+            (
+                "pyproject.toml",
+                "[project]\nname = 'x'\ndependencies = ['a>=1', 'b']\n[tool.x]\ny = 1",
+                "a>=1, b",
+            ),
+            ("pyproject.toml", "[tool.x]", ""),
+        ] {
+            assert_eq!(read_text(name, text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        for (name, text, part) in [
+            ("requirements.txt", "a\n./local\n", "line 2: cannot use the requirement `./local`"),
+            ("requirements.txt", "-e .\n", "line 1: the option `-e .`"),
+            ("requirements.txt", "--index-url https://x\n", "--index-url"),
+            ("requirements.txt", "-r loop.txt\n", "name each other"),
+            ("requirements.txt", "-r missing.txt\n", "missing.txt"),
+            ("pyproject.toml", "[project]\ndependencies = ['a b']", "`a b`"),
+            ("pyproject.toml", "[project", "pyproject.toml"),
+        ] {
+            let error = read_text(name, text).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
