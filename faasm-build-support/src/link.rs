@@ -91,6 +91,10 @@ pub(crate) fn link(
             key = key.value(&format!("package {}", package.name), package.key.hex());
         }
     }
+    let threads = extensions.map(|_| toolchain::threads(cx, toolchain)).transpose()?;
+    if let Some(threads) = &threads {
+        key = key.value("threads", threads.key.hex());
+    }
     let directory = cx.entry("image", "link", &key, |directory| {
         const STEP: &str = "image link";
         let work = directory.join("work");
@@ -121,6 +125,7 @@ pub(crate) fn link(
                 libraries.extend(package.libraries()?);
             }
             libraries.extend(extensions.cxx.libraries.iter().cloned());
+            libraries.extend(threads.map(|it| it.archive));
         }
         command::run(
             STEP,

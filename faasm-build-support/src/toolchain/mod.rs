@@ -3,10 +3,12 @@
 
 mod cxx;
 mod headers;
+mod threads;
 mod wasi_sdk;
 mod zig;
 
 pub use cxx::{Cxx, cxx};
+pub(crate) use threads::threads;
 
 use std::env;
 use std::fs;

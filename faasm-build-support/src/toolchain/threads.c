@@ -1,0 +1,50 @@
+/* Threads, for code that is written for them. There is only one: it gets every lock, nobody waits for it, and no second one can be
+ * started. Python has such functions for itself; these are for what packages use besides. They are weak, so that Python's own go
+ * before them. */
+#include <errno.h>
+#include <pthread.h>
+
+#define NOTHING(name, ...) __attribute__((weak)) int name(__VA_ARGS__) { return 0; }
+
+NOTHING(pthread_cond_broadcast, pthread_cond_t *condition)
+NOTHING(pthread_cond_destroy, pthread_cond_t *condition)
+NOTHING(pthread_cond_init, pthread_cond_t *restrict condition, const pthread_condattr_t *restrict attributes)
+NOTHING(pthread_cond_signal, pthread_cond_t *condition)
+NOTHING(pthread_mutex_destroy, pthread_mutex_t *mutex)
+NOTHING(pthread_mutex_init, pthread_mutex_t *restrict mutex, const pthread_mutexattr_t *restrict attributes)
+NOTHING(pthread_mutex_lock, pthread_mutex_t *mutex)
+NOTHING(pthread_mutex_trylock, pthread_mutex_t *mutex)
+NOTHING(pthread_mutex_unlock, pthread_mutex_t *mutex)
+NOTHING(pthread_mutexattr_destroy, pthread_mutexattr_t *attributes)
+NOTHING(pthread_mutexattr_init, pthread_mutexattr_t *attributes)
+NOTHING(pthread_mutexattr_settype, pthread_mutexattr_t *attributes, int type)
+NOTHING(pthread_rwlock_destroy, pthread_rwlock_t *lock)
+NOTHING(pthread_rwlock_init, pthread_rwlock_t *restrict lock, const pthread_rwlockattr_t *restrict attributes)
+NOTHING(pthread_rwlock_rdlock, pthread_rwlock_t *lock)
+NOTHING(pthread_rwlock_unlock, pthread_rwlock_t *lock)
+NOTHING(pthread_rwlock_wrlock, pthread_rwlock_t *lock)
+NOTHING(pthread_attr_destroy, pthread_attr_t *attributes)
+NOTHING(pthread_attr_init, pthread_attr_t *attributes)
+NOTHING(pthread_attr_setstacksize, pthread_attr_t *attributes, size_t size)
+NOTHING(pthread_atfork, void (*prepare)(void), void (*parent)(void), void (*child)(void))
+
+/* What waits for somebody else waits for ever. */
+__attribute__((weak)) int pthread_cond_wait(pthread_cond_t *restrict condition, pthread_mutex_t *restrict mutex) {
+    return EDEADLK;
+}
+
+__attribute__((weak)) int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict attributes,
+                                         void *(*start)(void *), void *restrict argument) {
+    return EAGAIN;
+}
+
+__attribute__((weak)) int pthread_join(pthread_t thread, void **result) { return ESRCH; }
+__attribute__((weak)) int pthread_detach(pthread_t thread) { return ESRCH; }
+
+__attribute__((weak)) int pthread_once(pthread_once_t *once, void (*function)(void)) {
+    if (!*once) {
+        *once = 1;
+        function();
+    }
+    return 0;
+}
