@@ -87,22 +87,30 @@ fn name(value: &Value) -> Option<String> {
     Some(value.as_str()?.parse::<Requirement>().ok()?.name)
 }
 
-/// Inserts an entry on a line of its own if the others have one.
+/// Inserts an entry, on a line of its own if the others have one. A comment at the end of the line before stays there.
 fn insert(array: &mut Array, place: usize, text: String) {
     let line = array.iter().filter_map(|it| it.decor().prefix()?.as_str()).find(|it| it.contains('\n'));
     let indent = line.and_then(|it| it.rsplit_once('\n')).map(|(_, indent)| indent.to_owned());
+    let Some(indent) = indent else {
+        array.insert(place, text);
+        for (number, value) in array.iter_mut().enumerate() {
+            value.decor_mut().set_prefix(if number == 0 { "" } else { " " });
+        }
+        return;
+    };
+    // What is between two entries is kept with the second one, or, behind the last, with the list.
+    let behind = match array.get(place) {
+        Some(next) => next.decor().prefix().and_then(|it| it.as_str()).unwrap_or_default().to_owned(),
+        None => array.trailing().as_str().unwrap_or_default().to_owned(),
+    };
+    let (comment, rest) = behind.split_once('\n').unwrap_or(("", ""));
+    match array.get_mut(place) {
+        Some(next) => next.decor_mut().set_prefix(format!("\n{rest}")),
+        None => array.set_trailing(format!("\n{rest}")),
+    }
     array.insert(place, text);
-    match indent {
-        Some(indent) => {
-            if let Some(value) = array.get_mut(place) {
-                value.decor_mut().set_prefix(format!("\n{indent}"));
-            }
-        }
-        None => {
-            for (number, value) in array.iter_mut().enumerate() {
-                value.decor_mut().set_prefix(if number == 0 { "" } else { " " });
-            }
-        }
+    if let Some(value) = array.get_mut(place) {
+        value.decor_mut().set_prefix(format!("{comment}\n{indent}"));
     }
 }
 
@@ -148,6 +156,11 @@ mod tests {
                 "[package.metadata.faasm]\npackages = [\n  'b', # why\n  'd',\n]\n",
                 &["c"],
                 "[package.metadata.faasm]\npackages = [\n  'b', # why\n  \"c\",\n  'd',\n]\n",
+            ),
+            (
+                "[package.metadata.faasm]\npackages = [\n  'b', # why\n]\n",
+                &["c"],
+                "[package.metadata.faasm]\npackages = [\n  'b', # why\n  \"c\",\n]\n",
             ),
         ] {
             assert_eq!(add(&format!("{head}{before}"), added), format!("{head}{after}"), "{before}");

@@ -74,11 +74,12 @@ fn what_cannot_be_loaded_is_not_stored() {
 #[test]
 fn packages_are_uploaded_as_archives() {
     let server = start();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("main.py"), "import helper\ndef faasm_main(): return helper.text\n")
-        .unwrap();
-    std::fs::write(folder.path().join("helper.py"), "text = 'from the other module'\n").unwrap();
-    let archive = py_func::pack(folder.path()).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("project");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("main.py"), "import helper\ndef faasm_main(): return helper.text\n").unwrap();
+    std::fs::write(folder.join("helper.py"), "text = 'from the other module'\n").unwrap();
+    let archive = py_func::pack(&folder).unwrap();
     let stored: FunctionDocument = json(server.put("/p/python/package", archive.clone()), 201);
     assert!(stored.is_package);
     assert_eq!(server.post("/invoke/python/package", "").text().unwrap(), "from the other module");
@@ -346,13 +347,14 @@ fn a_large_value_is_sent_in_parts() {
 fn a_new_version_takes_over_while_calls_of_the_old_one_go_on() {
     let server = start();
     let version = |name: &str| {
-        format!("import time\ndef faasm_main(data):\n    time.sleep(float(data))\n    return '{name}'\n")
+        format!(
+            "import faasm, time\ndef faasm_main(data):\n    faasm.state.write('begun', b'x')\n    time.sleep(float(data))\n    return '{name}'\n"
+        )
     };
     server.upload("f", &version("old"));
     thread::scope(|scope| {
         let slow = scope.spawn(|| server.post("/invoke/python/f", "2").text().unwrap());
-        // The call is under way when a thread of the function sleeps; its being asked for is as good as that here.
-        while !metrics(&server).contains("faasm_http_requests_in_flight 2") {
+        while server.get("/s/python/begun").status() != 200 {
             thread::sleep(Duration::from_millis(5));
         }
         server.upload("f", &version("new"));

@@ -117,7 +117,7 @@ fn logs_show_what_calls_wrote() {
     place.file("f.py", "def faasm_main(data):\n    print('out', data)\n    return 1 // int(data)\n");
     let faasm = |command: &str| place.faasm(command).env("FAASM_URL", &server.url);
     faasm("upload python f").assert().success();
-    let _ = faasm("invoke python f --data 1").assert();
+    faasm("invoke python f --data 1").assert().code(1);
     faasm("invoke python f --data 0").assert().failure();
     let logs = faasm("logs python f").assert().success();
     let text = String::from_utf8_lossy(&logs.get_output().stdout).into_owned();

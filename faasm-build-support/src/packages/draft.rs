@@ -34,7 +34,7 @@ pub struct Draft {
 ///
 /// When the index does not have the package, that version, or a file of it that can be used.
 pub fn draft(cx: &Context, name: &str, version: Option<&Version>) -> Result<Draft> {
-    let refuse = |reason: String| Error::Package { package: name.to_owned(), reason };
+    let refuse = |reason: String| Error::Lookup { what: format!("the package {name}"), reason };
     let project =
         faasm_recipe::normalized(name).ok_or_else(|| refuse("that is no package's name".to_owned()))?;
     let files = source::project_files(cx, &project)?;

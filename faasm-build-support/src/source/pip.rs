@@ -5,6 +5,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use reqwest::Url;
 
@@ -58,6 +59,16 @@ impl Settings {
 /// The index that pip uses where nothing is configured: pip knows, and where there is no pip, Debian's
 /// package of it does.
 pub(super) fn default_index(cx: &Context) -> Result<Url> {
+    // Starting pip takes most of a second, and resolving asks for many projects.
+    static KNOWN: OnceLock<Url> = OnceLock::new();
+    if let Some(url) = KNOWN.get() {
+        return Ok(url.clone());
+    }
+    let url = find_default_index(cx)?;
+    Ok(KNOWN.get_or_init(|| url).clone())
+}
+
+fn find_default_index(cx: &Context) -> Result<Url> {
     let mut reasons = Vec::new();
     for (program, module) in [("python3", true), ("pip3", false), ("pip", false), ("python", true)] {
         let mut command = Command::new(program);
