@@ -32,6 +32,11 @@ Commands:
   logs         Show the last calls that a server has made, and what they wrote
   flush        Have a server forget what it has loaded
   token        Make a token for a server, and print it
+  add          Add Python packages to the image
+  remove       Remove Python packages from the image
+  update       Choose the newest versions of Python packages that will do
+  tree         Show the Python packages of the image and what they require
+  recipe       Write, check and build recipes of Python packages
   codegen      Generate machine code for another processor or system
   doctor       Check whether this machine has what is needed
   cache        Show or clean the cache of build results
