@@ -7,6 +7,7 @@
 //! runtime.json                                     which of them is used
 //! images/                                          what functions have imported, made again if it is lost
 //! state/                                           the functions' state
+//! files/                                           the functions' shared files
 //! lock                                             held by whoever reads (shared) or writes (exclusively)
 //! ```
 //!

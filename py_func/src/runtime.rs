@@ -211,8 +211,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Where the source of a function, or an archive of one, is looked up, by user and name, that others chain to and that nobody has loaded. It is asked each
-    /// time, so that a function can be replaced, and blocks the call that chains.
+    /// Where the source of a function, or an archive of one, is looked up, by user and name, that others chain to and that nobody has
+    /// loaded. It is asked each time, so that a function can be replaced, and blocks the call that chains.
     pub fn lookup(mut self, source: impl Fn(&str, &str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
         self.lookup = Some(Box::new(source));
         self

@@ -1,4 +1,4 @@
-//! Building packages with C, C++ and Rust code for WebAssembly.
+//! Building packages with C and C++ code for WebAssembly.
 //!
 //! WASI has no shared libraries, so what makes an extension module elsewhere makes a relocatable object here, and the image is
 //! linked with it. The rest is as it is for every other platform: the package's own build backend runs, in an isolated
