@@ -121,8 +121,13 @@ fn hostile_calls_do_no_harm() {
     // Each in turn, with more time than it needs.
     let mut problems = Vec::new();
     for (name, expected, _) in CASES {
-        let end = end(&hostile, name, Duration::from_secs(1));
-        if !expected.iter().any(|expected| is(&end, expected)) {
+        let as_expected = |end: &_| expected.iter().any(|expected| is(end, expected));
+        let mut end = self::end(&hostile, name, Duration::from_secs(1));
+        if !as_expected(&end) {
+            // The machine may be busy.
+            end = self::end(&hostile, name, Duration::from_secs(30));
+        }
+        if !as_expected(&end) {
             problems.push(format!("{name}: {end:?}, not {expected:?}"));
         }
         check(name);

@@ -9,13 +9,12 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from types import CoroutineType
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import ModuleType
+    from types import CoroutineType, ModuleType
     from typing import Any, TypeVar
 
     from typing_extensions import Buffer
@@ -209,6 +208,8 @@ def _takes_input(target: Callable[..., Any]) -> bool:
 
 
 def _finish(call: _Call, result: object) -> None:
+    from types import CoroutineType
+
     if isinstance(result, CoroutineType):
         result = _run_coroutine(result)
     if result is None:
