@@ -310,7 +310,8 @@ fn write(path: &Path, file: &File, old: Option<&File>) -> Result<()> {
     if old.is_none() && file.package.is_empty() {
         return Ok(());
     }
-    let refuse = |error: toml::ser::Error| Error::Manifest { path: path.to_path_buf(), reason: error.to_string() };
+    let refuse =
+        |error: toml::ser::Error| Error::Manifest { path: path.to_path_buf(), reason: error.to_string() };
     let text = toml::to_string_pretty(file).map_err(refuse)?;
     fs_util::write_whole(path, format!("{HEADER}{text}").as_bytes())
 }
