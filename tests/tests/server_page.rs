@@ -240,7 +240,7 @@ impl Browser {
         for key in keys.chars() {
             match key {
                 '\u{e000}' => {
-                    actions.extend(down.drain(..).map(|key: char| json!({ "type": "keyUp", "value": key })))
+                    actions.extend(down.drain(..).map(|key: char| json!({ "type": "keyUp", "value": key })));
                 }
                 '\u{e009}' => {
                     actions.push(json!({ "type": "keyDown", "value": key }));
