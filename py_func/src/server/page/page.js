@@ -191,7 +191,7 @@ function drawCalls() {
   element("no-calls").hidden = calls.length > 0;
   const details = opened && element("calls").querySelector("tr.details");
   const rows = calls.slice(0, LISTED).flatMap((call) => {
-    const time = new Date(call.started * 1000).toLocaleTimeString();
+    const time = new Date(call.started * 1000).toLocaleTimeString([], { hourCycle: "h23" });
     const isOpen = opened === call.id;
     const toggle = make(
       "button",
