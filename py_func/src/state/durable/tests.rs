@@ -94,7 +94,9 @@ fn what_was_acknowledged_survives_being_killed() {
         // Some are killed while they open the file, the others at any time after.
         let reader = std::thread::spawn(move || {
             let numbers = output.lines().map_while(Result::ok);
-            numbers.filter_map(|line| line.strip_prefix("stored ")?.strip_suffix('.')?.parse().ok()).last()
+            // The test harness begins the first line, with the test's name.
+            let number = |line: String| line.split_once("stored ")?.1.strip_suffix('.')?.parse().ok();
+            numbers.filter_map(number).last()
         });
         std::thread::sleep(Duration::from_millis(random.u64(..400)));
         victim.kill().unwrap();
