@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use faasm_tests::{load, runtime};
+use faasm_tests::{load, resident_memory, runtime};
 use py_func::{Function, Runtime};
 
 const NOOP: &str = "def faasm_main(): pass\n";
@@ -51,6 +51,7 @@ fn main() {
         calls(name, &load(&runtime, &source), b"", rounds / 10);
     }
     throughput(&noop, rounds);
+    resident(&runtime, rounds / 5);
     cold(&runtime, rounds / 50);
     in_turn(&runtime, rounds / 5);
     loads(&runtime, rounds / 50);
@@ -108,10 +109,7 @@ fn time(function: &Function, input: &[u8]) -> Duration {
 }
 
 fn loads(runtime: &Runtime, rounds: usize) {
-    // 50 lines, none of which imports anything that the image lacks.
-    let source: String =
-        (0..25).map(|n| format!("def f{n}(x, y={n}):\n    return [x + y for _ in range({n})]\n")).collect();
-    let source = source + "def faasm_main(): return None\n";
+    let source = fifty_lines();
     let mut times = Vec::new();
     for _ in 0..rounds.max(5) {
         let started = Instant::now();
@@ -120,6 +118,24 @@ fn loads(runtime: &Runtime, rounds: usize) {
         drop(function);
     }
     report("loading 50 lines", times);
+}
+
+/// The memory that loaded functions take while nobody calls them.
+fn resident(runtime: &Runtime, count: usize) {
+    for (name, source) in [("no-op", NOOP.to_owned()), ("50 lines", fifty_lines())] {
+        // The first ones leave sandboxes that the others use again.
+        let _first: Vec<Function> = (0..count.min(50)).map(|_| load(runtime, &source)).collect();
+        let before = resident_memory();
+        let functions: Vec<Function> = (0..count).map(|_| load(runtime, &source)).collect();
+        let each = resident_memory().saturating_sub(before) / functions.len().max(1);
+        println!("memory of a loaded function, {name}: {} KiB", each >> 10);
+    }
+}
+
+/// 50 lines, none of which imports anything that the image lacks.
+fn fifty_lines() -> String {
+    let lines = (0..25).map(|n| format!("def f{n}(x, y={n}):\n    return [x + y for _ in range({n})]\n"));
+    lines.collect::<String>() + "def faasm_main(): return None\n"
 }
 
 fn report(name: &str, mut times: Vec<Duration>) {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use faasm_tests::{function_source, limits, load};
+use faasm_tests::{function_source, limits, load, resident_memory};
 use py_func::{CallError, CallFailure, Function, Output};
 
 /// Functions, what they are given, and what becomes of it: the output, or the kind of error.
@@ -147,10 +147,4 @@ fn problem(result: &Result<Output, CallFailure>, expected: &str) -> Option<Strin
         Err(CallFailure { error: CallError::Busy { .. }, .. }) => Some("busy".to_owned()),
         Err(failure) => Some(failure.to_string()),
     }
-}
-
-/// In bytes; zero where the system does not say.
-fn resident_memory() -> usize {
-    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    status.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
 }

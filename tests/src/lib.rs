@@ -98,3 +98,9 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     format!("failed to {}", causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
 }
+
+/// The memory that this process has in use, in bytes; zero where the system does not say.
+pub fn resident_memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    status.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
+}

@@ -237,7 +237,7 @@ impl<T: 'static> Guest<T> {
             let poll = call.as_mut().poll(context);
             // It may go on somewhere else.
             if poll.is_pending() {
-                copies.written_elsewhere();
+                copies.pause();
                 cpu.end(None);
             }
             poll
@@ -303,7 +303,8 @@ impl<T: 'static> Guest<T> {
         let is_mapped = matches!(own, Own::Mapped);
         let own_memory = mapping.reset(memory.data_mut(store), &image, is_mapped, copies);
         if let Some(bytes) = own_memory {
-            program.idle.put(&image, sandbox, bytes, !is_mapped);
+            let held = bytes + copies.most_stack();
+            program.idle.put(&image, sandbox, held, !is_mapped);
         }
         (data, Spent { own_memory, cpu_time })
     }
@@ -386,6 +387,10 @@ mod tests {
             (if (local.get 0) (then
                 (call $tree (i32.sub (local.get 0) (i32.const 1)))
                 (call $tree (i32.sub (local.get 0) (i32.const 1))))))
+        (func $deep (export "recurse_to") (param i32) (result i32)
+            (if (result i32) (local.get 0)
+                (then (i32.add (call $deep (i32.sub (local.get 0) (i32.const 1))) (i32.const 1)))
+                (else (i32.const 0))))
         (func $chain (export "tail_call") (return_call $chain))
         (func (export "wait_for") (param i32) (loop (br_if 0 (i32.eqz (i32.load (local.get 0))))))
         (func $recurse (export "recurse") (param i32) (result i32)
@@ -640,6 +645,26 @@ mod tests {
             let fault = thread::Builder::new().stack_size(stack).spawn(recurse).unwrap().join().unwrap();
             assert!(matches!(fault, Fault::StackOverflow), "{stack}: {fault}");
         }
+    }
+
+    /// A kept sandbox keeps its native stack, and guests decide how deep that was used.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn stacks_count_as_memory_of_kept_sandboxes() {
+        let (program, image) = program(GUEST);
+        let mut held = [0, 100_000].map(|depth| {
+            let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
+            assert_eq!(guest.now::<_, i32>("recurse_to", (depth,)).unwrap(), depth);
+            guest.finish();
+            program.0.idle.bytes()
+        });
+        // At least a return address and a frame pointer for each call.
+        assert!(held[1] >= 1_600_000 && held[0] < 500_000, "{held:?}");
+        for _ in 0..20 {
+            program.instantiate(&image, UNLIMITED, ()).unwrap().finish();
+        }
+        held[0] = program.0.idle.bytes();
+        assert!(held[0] <= held[1] + 200_000, "{held:?}: calls that use little count as deep ones");
     }
 
     #[test]

@@ -24,7 +24,7 @@ const MOST_MAPPINGS: usize = 30_000;
 /// one each.
 const ENOUGH: usize = 16;
 
-/// What a kept sandbox takes besides its private pages: instance, stack and page tables. An estimate.
+/// What a kept sandbox takes besides its private pages and its stack: instance and page tables. An estimate.
 const OVERHEAD: usize = 64 << 10;
 
 /// Sandboxes that wait, the one used last at the end.
@@ -79,7 +79,7 @@ impl<S> Idle<S> {
         enough.then(|| Kept::Related(all.remove(oldest)))
     }
 
-    /// Keeps a sandbox that holds `bytes` of memory of its own. `is_written` says whether its image was written and not mapped.
+    /// Keeps a sandbox that holds `bytes` of memory of its own, native stack included. `is_written` says whether its image was written and not mapped.
     pub(super) fn put(&self, image: &MemoryImage, sandbox: S, bytes: usize, is_written: bool) {
         let mut all = self.lock();
         let mut gone = Vec::new();
@@ -108,6 +108,12 @@ impl<S> Idle<S> {
         drop((gone, dropped));
     }
 
+    /// How many bytes those that wait hold.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     fn lock(&self) -> MutexGuard<'_, All<S>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,8 +134,8 @@ mod tests {
     const PAGE: usize = 64 << 10;
 
     fn held<S>(idle: &Idle<S>) -> (usize, usize) {
-        let all = idle.lock();
-        (all.entries.len(), all.bytes)
+        let entries = idle.lock().entries.len();
+        (entries, idle.bytes())
     }
 
     fn image() -> MemoryImage {

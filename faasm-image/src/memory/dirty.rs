@@ -8,6 +8,7 @@
 use std::ops::Range;
 
 use super::MemoryImage;
+use crate::engine::{GUEST_STACK, HOST_STACK};
 
 /// The most bytes that are copied back. A guest that wrote to more keeps memory which others could use.
 const MOST: usize = 8 << 20;
@@ -23,6 +24,10 @@ pub(crate) struct Copies {
     /// The faults when nothing wrote to the memory any more.
     faults_at_end: Option<Faults>,
     switches: Option<i64>,
+    /// The faults when the thread began that writes to it now.
+    turn: Option<Faults>,
+    /// How many faults threads have had while they wrote to it, ever since it was new. At most, where it is not known.
+    faulted: usize,
 }
 
 /// How many page faults the current thread has had.
@@ -36,11 +41,13 @@ impl Copies {
     pub(crate) fn begin(&mut self) {
         (self.faults, self.switches) = counts().unzip();
         self.faults_at_end = None;
+        self.turn = self.faults;
     }
 
     /// To be called when nothing writes to the memory any more.
     pub(crate) fn end(&mut self) {
         (self.faults_at_end, self.switches) = counts().unzip();
+        self.end_turn(self.faults_at_end);
     }
 
     /// How often another thread had run in the place of this one when the memory began to be written to, or ended.
@@ -50,14 +57,39 @@ impl Copies {
 
     /// To be called before this thread writes to the memory.
     pub(crate) fn write(&mut self) {
-        if self.faults.is_some_and(|(thread, ..)| thread != std::thread::current().id()) {
+        let is_other = |(thread, ..): Faults| thread != std::thread::current().id();
+        if self.faults.is_some_and(is_other) {
             self.faults = None;
+        }
+        if self.turn.is_none_or(is_other) {
+            self.end_turn(None);
+            self.turn = counts().unzip().0;
         }
     }
 
-    /// Another thread than the one that began may write to the memory, or have done so.
+    /// This thread writes to the memory no more, and another one may go on.
+    pub(crate) fn pause(&mut self) {
+        self.faults = None;
+        self.end_turn(counts().unzip().0);
+    }
+
+    /// Another thread than the one that began may have written to the memory.
     pub(crate) fn written_elsewhere(&mut self) {
         self.faults = None;
+    }
+
+    /// The most bytes that the native stack of those who wrote to the memory can take, if they all had the same one: not more pages than
+    /// there were faults. Nothing says which of the faults were of the stack.
+    pub(crate) fn most_stack(&self) -> usize {
+        self.faulted.saturating_mul(super::page_size()).min(GUEST_STACK + HOST_STACK)
+    }
+
+    fn end_turn(&mut self, now: Option<Faults>) {
+        let Some((thread, minor, major)) = self.turn.take() else { return };
+        let new = now.filter(|(now, ..)| *now == thread).and_then(|(_, now_minor, now_major)| {
+            usize::try_from(now_minor - minor + now_major - major).ok()
+        });
+        self.faulted = self.faulted.saturating_add(new.unwrap_or(usize::MAX));
     }
 
     /// Someone else than a guest has changed what is mapped.
