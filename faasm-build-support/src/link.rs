@@ -17,7 +17,7 @@ use crate::toolchain::{self, Cxx, Toolchain};
 const RECIPE: &str = "2";
 
 /// The C stack lies below everything else, so that running over its end traps instead of overwriting data.
-const LINK_FLAGS: [&str; 8] = [
+const LINK_FLAGS: [&str; 10] = [
     "-mexec-model=reactor",
     "-Wl,--stack-first",
     "-Wl,-z,stack-size=8388608",
@@ -25,6 +25,8 @@ const LINK_FLAGS: [&str; 8] = [
     "-Wl,--export=__stack_pointer",
     "-Wl,--strip-debug",
     // py_func/guest/wasi.c says why.
+    "-Wl,--wrap=access",
+    "-Wl,--wrap=faccessat",
     "-Wl,--wrap=fcntl",
     "-Wl,--error-limit=0",
 ];

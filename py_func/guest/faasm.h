@@ -69,6 +69,9 @@
 #define FAASM_LOCK_TEST 8      /* only asks whether it could be had */
 #define FAASM_LOCK_FILE 16     /* as flock() has it: the lock is of the open file, and start and length mean nothing */
 
+/* A bit of a file's `st_dev`: nothing can be written there. */
+#define FAASM_READ_ONLY_DEVICE 0x40000000
+
 #ifdef __wasm__
 #define FAASM_IMPORT(name) __attribute__((import_module("faasm"), import_name(#name)))
 #define FAASM_EXPORT(name) __attribute__((export_name(#name), visibility("default")))

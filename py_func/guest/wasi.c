@@ -27,6 +27,10 @@ unsigned geteuid(void);
 unsigned getgid(void);
 unsigned getuid(void);
 unsigned umask(unsigned);
+int __real_access(const char *path, int mode);
+int __real_faccessat(int directory, const char *path, int mode, int flags);
+int __wrap_access(const char *path, int mode);
+int __wrap_faccessat(int directory, const char *path, int mode, int flags);
 int __real_fcntl(int descriptor, int command, ...);
 int __wrap_fcntl(int descriptor, int command, ...);
 
@@ -60,6 +64,28 @@ unsigned umask(unsigned mask) {
     unsigned old = current;
     current = mask & 0777;
     return old;
+}
+
+/* WASI has no permissions, so libc takes everything that is there for writable. */
+static int check_writable(int mode, const struct stat *status) {
+    if (!(mode & W_OK) || !(status->st_dev & FAASM_READ_ONLY_DEVICE)) return 0;
+    errno = EROFS;
+    return -1;
+}
+
+int __wrap_access(const char *path, int mode) {
+    struct stat status;
+    if (__real_access(path, mode) < 0 || stat(path, &status) < 0) return -1;
+    return check_writable(mode, &status);
+}
+
+int __wrap_faccessat(int directory, const char *path, int mode, int flags) {
+    struct stat status;
+    /* WASI's libc refuses this flag. Of what is there it allows everything, so it need not be asked. */
+    int link = flags & AT_SYMLINK_NOFOLLOW;
+    if (!link && __real_faccessat(directory, path, mode, flags) < 0) return -1;
+    if (fstatat(directory, path, &status, link) < 0) return -1;
+    return check_writable(mode, &status);
 }
 
 int flock(int descriptor, int operation) {

@@ -66,7 +66,7 @@ fn what_a_function_has_stored_survives_its_process() {
         let stored = std::thread::spawn(move || {
             let lines = output.lines().map_while(Result::ok);
             lines
-                .filter_map(|line| line.strip_prefix("stored ")?.strip_suffix('.')?.parse::<u64>().ok())
+                .filter_map(|line| line.split_once("stored ")?.1.strip_suffix('.')?.parse::<u64>().ok())
                 .last()
         });
         // Some while they start, most at any time after.

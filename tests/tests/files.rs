@@ -70,6 +70,33 @@ def faasm_main():
 }
 
 #[test]
+fn what_is_read_only_is_known_before_it_is_written_to() {
+    let source = r#"
+import os
+def faasm_main():
+    open("/tmp/f", "w").close()
+    os.symlink("/lib", "/tmp/l")
+    paths = ["/", "/lib/python3.13/os.py", "/tmp/l", "/tmp/f", "/tmp", "/dev/null", "/none"]
+    top = os.open("/", os.O_RDONLY)
+    for path in paths:
+        asked = [os.access(path, mode) for mode in (os.F_OK, os.R_OK, os.W_OK)]
+        below = os.access(path[1:] or ".", os.W_OK, dir_fd=top)
+        print(path, *asked, below, os.access(path, os.W_OK, follow_symlinks=False))
+"#;
+    let function = load(&runtime(), source);
+    assert_eq!(
+        text(&call(&function, b"").stdout),
+        "/ True True False False False\n\
+         /lib/python3.13/os.py True True False False False\n\
+         /tmp/l True True False False True\n\
+         /tmp/f True True True True True\n\
+         /tmp True True True True True\n\
+         /dev/null True True True True True\n\
+         /none False False False False False\n"
+    );
+}
+
+#[test]
 fn private_files_have_a_limit() {
     let source = r#"
 import os

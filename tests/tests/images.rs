@@ -1,7 +1,10 @@
 //! Images of functions that are kept on disk.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use faasm_tests::{call, limits};
 use py_func::{Function, Runtime, RuntimeBuilder};
@@ -95,4 +98,70 @@ fn an_import_that_fails_leaves_nothing() {
     let runtime = build(limits(), directory.path());
     assert!(runtime.function("python", "f").source("1 / 0").load().is_err());
     assert_eq!(files(directory.path()), [] as [PathBuf; 0]);
+}
+
+/// Set in the process that is killed: where it keeps its images.
+const VICTIM: &str = "FAASM_TEST_IMAGES";
+
+#[test]
+fn a_process_that_is_killed_leaves_no_image_that_is_wrong() {
+    if let Some(directory) = std::env::var_os(VICTIM) {
+        load_until_killed(Path::new(&directory));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut most = 0;
+    for round in 0..8 {
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_process_that_is_killed_leaves_no_image_that_is_wrong", "--nocapture"])
+            .env(VICTIM, directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(victim.stdout.take().unwrap());
+        // Of a line that is cut off the number is not to be believed.
+        let loaded = std::thread::spawn(move || {
+            let lines = output.lines().map_while(Result::ok);
+            lines
+                .filter_map(|line| line.split_once("loaded ")?.1.strip_suffix('.')?.parse::<usize>().ok())
+                .last()
+        });
+        // Some while they start, most while they make images.
+        std::thread::sleep(Duration::from_millis(random.u64(..1200)));
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        most = loaded.join().unwrap().map_or(most, |number| most.max(number));
+
+        let runtime = build(limits(), directory.path());
+        for number in 1..=most + 1 {
+            let words = words(&load(&runtime, &numbered(number)));
+            assert_eq!(words[1..], [number.to_string(), (1000 + number).to_string()], "round {round}");
+            // Of the one that was being made, nobody knows.
+            assert!(number > most || words[0] == "0", "round {round}: {number} was imported again");
+        }
+        most += 1;
+    }
+    assert!(most > 8, "the processes were killed before they made an image");
+}
+
+/// A function with an image of some size, that says whether it was imported in this process, and what was in its image.
+fn numbered(number: usize) -> String {
+    format!(
+        "import faasm\nfaasm.state.append('imports {number}', b'x')\n\
+         numbers = list(range(1000, 21_000))\n\
+         def faasm_main():\n    \
+             imported = len(faasm.state.appended('imports {number}'))\n    \
+             assert numbers == list(range(1000, 21_000))\n    \
+             return f'{{imported}} {number} {{numbers[{number}]}}'\n"
+    )
+}
+
+fn load_until_killed(directory: &Path) -> ! {
+    let runtime = build(limits(), directory);
+    let mut number = 0;
+    loop {
+        number += 1;
+        load(&runtime, &numbered(number));
+        println!("loaded {number}.");
+    }
 }

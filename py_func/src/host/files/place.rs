@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::Files;
 use super::types::{Errno, FileType, Stat};
 use super::volume::{Inode, TOP};
+use crate::host::abi::FAASM_READ_ONLY_DEVICE;
 
 /// Directories of the guest's `/` that are file systems of their own.
 pub(super) const DEVICES: &[u8] = b"dev";
@@ -14,7 +15,8 @@ pub(super) const TMP: &[u8] = b"tmp";
 pub(super) const PACKAGE: &[u8] = b"function";
 pub(super) const SHARED: &[u8] = b"shared";
 
-/// What `st_dev` is; those of trees in memory are less.
+/// What `st_dev` is; those of trees in memory are less, but for a bit by which the guest knows what is read-only.
+const READ_ONLY: u64 = FAASM_READ_ONLY_DEVICE as u64;
 const DEVICES_DEVICE: u64 = 4;
 pub(super) const SHARED_DEVICE: u64 = 5;
 
@@ -194,12 +196,22 @@ impl Files {
 
     pub(super) fn stat_place(&self, place: &Place) -> Result<Stat, Errno> {
         let (device, stat) = match place {
-            Place::Volume(which, inode) => (*which as u64 + 1, self.volume(*which)?.stat(*inode)?),
+            Place::Volume(which, inode) => (which.device(), self.volume(*which)?.stat(*inode)?),
             Place::Devices => (DEVICES_DEVICE, stat_device(1, FileType::Directory)),
             Place::Device(device) => (DEVICES_DEVICE, stat_device(device.inode(), FileType::CharacterDevice)),
             Place::Shared(path) => (SHARED_DEVICE, self.shared()?.stat(path)?),
         };
         Ok(Stat { device, ..stat })
+    }
+}
+
+impl Which {
+    pub(super) fn device(self) -> u64 {
+        match self {
+            Self::Root => 1 | READ_ONLY,
+            Self::Package => 2 | READ_ONLY,
+            Self::Tmp => 3,
+        }
     }
 }
 
