@@ -11,7 +11,7 @@ use crate::progress::Context;
 
 const SOURCE: &str = include_str!("wrapper/main.rs");
 
-const NAMES: [&str; 6] = ["cc", "c++", "ar", "ranlib", "ld", "strip"];
+const NAMES: [&str; 7] = ["cc", "c++", "ar", "ranlib", "ld", "strip", "rust-ld"];
 
 /// What separates flags in a variable; see the program.
 pub(super) const SEPARATOR: &str = "\x1f";

@@ -1,5 +1,5 @@
-//! The compiler that builds of packages see: one program that is `cc`, `c++`, `ar`, `ranlib`, `ld` or `strip` by the name it is
-//! started with. It only depends on the standard library, since it is compiled by a bare `rustc`.
+//! The compiler that builds of packages see: one program that is `cc`, `c++`, `ar`, `ranlib`, `ld`, `strip` or `rust-ld` by the name
+//! it is started with. It only depends on the standard library, since it is compiled by a bare `rustc`.
 //!
 //! Compilations and links of programs go to the toolchain, so that what a build script finds out by them is true. A link of a
 //! shared library, for which WASI has no format, becomes a relocatable object under the same name: the objects are merged, and
@@ -90,6 +90,7 @@ fn run(name: &str, arguments: &[String]) -> Result<ExitCode, String> {
         "c++" => true,
         // What is stripped is decided when the image is linked.
         "strip" => return Ok(ExitCode::SUCCESS),
+        "rust-ld" => return Err(become_tool("ld", &rust_linker_arguments(arguments))),
         other => return Err(become_tool(other, arguments)),
     };
     match mode(arguments) {
@@ -297,6 +298,24 @@ fn share(name: &str, cxx: bool, shared: &Shared) -> Result<ExitCode, String> {
     Ok(if linked { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What the linker is given in the place of what rustc asks for when it links a `cdylib`: the objects are merged, with what of Rust's
+/// libraries they need. C's library comes when the image is linked, and is not the one that Rust brings along.
+fn rust_linker_arguments(arguments: &[String]) -> Vec<String> {
+    let mut kept = vec!["-r".to_owned()];
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        if ["-flavor", "--export", "-z", "-L", "-l"].contains(&word.as_str()) {
+            words.next();
+        } else if word == "-o" {
+            kept.push(word.clone());
+            kept.extend(words.next().cloned());
+        } else if !word.starts_with('-') {
+            kept.push(word.clone());
+        }
+    }
+    kept
+}
+
 /// Words of response files in the place of `@FILE`.
 fn expand(arguments: Vec<String>) -> Result<Vec<String>, String> {
     let mut all = Vec::new();
@@ -423,6 +442,13 @@ mod tests {
         assert_eq!(shared.linker_arguments(std::slice::from_ref(&image)), expected);
         assert!(Shared::parse(&split("-shared a.o")).is_err());
         fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn rust_libraries_are_merged_objects() {
+        let line = "-flavor wasm --export PyInit_a -z stack-size=1048576 --stack-first --allow-undefined a.o libstd.rlib \
+                    -l c -L self-contained -L native=x -o a.wasm --gc-sections --no-entry -O3";
+        assert_eq!(rust_linker_arguments(&split(line)).join(" "), "-r a.o libstd.rlib -o a.wasm");
     }
 
     #[test]
