@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use faasm_build_support::{Context, Image, packages};
 use faasm_recipe::Recipe;
-use py_func::Runtime;
+use py_func::{CallError, Runtime};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::call;
 use crate::cli::{Format, Global, Limits};
-use crate::error::{self, Exit, Failure, input};
+use crate::error::{Exit, input};
 use crate::image;
 use crate::progress::Steps;
 use crate::shell::{self, Shell};
@@ -75,31 +75,32 @@ pub(super) fn run(
     let mut failed = Vec::new();
     for module in modules {
         let command = ["-c".to_owned(), format!("import {module}")];
-        let status = status(runtime.interpreter().arguments(command).all_to_stderr().run()?)?;
-        if status != 0 {
-            failed.push(format!("import {module}"));
-        }
+        let problem = problem(runtime.interpreter().arguments(command).all_to_stderr().run()?);
         match format {
-            Format::Human => shell.status(if status == 0 { "Imported" } else { "Failed" }, module),
+            Format::Human => shell.status(if problem.is_none() { "Imported" } else { "Failed" }, module),
             Format::Json => {
-                shell::json(&json!({ "reason": "import-tested", "module": module, "ok": status == 0 }))?;
+                shell::json(
+                    &json!({ "reason": "import-tested", "module": module, "ok": problem.is_none(), "problem": problem }),
+                )?;
             }
         }
+        failed.extend(problem.map(|problem| format!("import {module}: {problem}")));
     }
     for (number, (text, arguments)) in commands.iter().enumerate() {
         shell.status("Testing", format_args!("{text} ({} of {})", number + 1, commands.len()));
-        let status = suite_status(&runtime, arguments, files.as_ref())?;
-        if status != 0 {
-            failed.push(format!("{text} (status {status})"));
-        }
+        let problem = problem(run_suite(&runtime, arguments, files.as_ref())?);
         if format == Format::Json {
-            shell::json(&json!({ "reason": "suite-tested", "command": text, "status": status }))?;
+            shell::json(
+                &json!({ "reason": "suite-tested", "command": text, "ok": problem.is_none(), "problem": problem }),
+            )?;
         }
+        failed.extend(problem.map(|problem| format!("{text}: {problem}")));
     }
     match failed.as_slice() {
         [] => Ok(ExitCode::SUCCESS),
         failed => {
-            shell.error(format_args!("these failed: {}", failed.join(", ")));
+            let total = modules.len() + commands.len();
+            shell.error(format_args!("{} of {total} failed:\n  {}", failed.len(), failed.join("\n  ")));
             Ok(ExitCode::from(Exit::Function as u8))
         }
     }
@@ -165,7 +166,11 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn suite_status(runtime: &Runtime, arguments: &[String], files: Option<&TempDir>) -> anyhow::Result<i32> {
+fn run_suite(
+    runtime: &Runtime,
+    arguments: &[String],
+    files: Option<&TempDir>,
+) -> anyhow::Result<Result<i32, CallError>> {
     let temporary = tempfile::tempdir().context("failed to create a temporary directory")?;
     let mut interpreter = runtime
         .interpreter()
@@ -177,14 +182,16 @@ fn suite_status(runtime: &Runtime, arguments: &[String], files: Option<&TempDir>
     if let Some(files) = files {
         interpreter = interpreter.read_write(files.path(), FILES).variable("FAASM_CWD", FILES);
     }
-    status(interpreter.run()?)
+    Ok(interpreter.run()?)
 }
 
-/// The status of an interpreter that has ended by itself.
-fn status(ended: Result<i32, py_func::CallError>) -> anyhow::Result<i32> {
-    Ok(ended.map_err(|error| {
-        Failure::new(error::call_exit(&error), format!("the interpreter did not end by itself: {error}"))
-    })?)
+/// Why an interpreter did not succeed.
+fn problem(ended: Result<i32, CallError>) -> Option<String> {
+    match ended {
+        Ok(0) => None,
+        Ok(status) => Some(format!("status {status}")),
+        Err(error) => Some(format!("the interpreter did not end by itself: {error}")),
+    }
 }
 
 #[cfg(test)]

@@ -298,22 +298,30 @@ fn share(name: &str, cxx: bool, shared: &Shared) -> Result<ExitCode, String> {
     Ok(if linked { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What the linker is given in the place of what rustc asks for when it links a `cdylib`: the objects are merged, with what of Rust's
-/// libraries they need. C's library comes when the image is linked, and is not the one that Rust brings along.
+/// What the linker is given in the place of what rustc asks for when it links a `cdylib`: the objects are merged, with what they need
+/// of Rust's libraries and of C libraries that build scripts have made. C's own library comes when the image is linked, and is not
+/// the one that Rust brings along.
 fn rust_linker_arguments(arguments: &[String]) -> Vec<String> {
-    let mut kept = vec!["-r".to_owned()];
+    let is_rusts_own = |directory: &str| directory.ends_with("/self-contained");
+    let mut link = vec!["-r".to_owned()];
+    let mut libraries = Shared::default();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
-        if ["-flavor", "--export", "-z", "-L", "-l"].contains(&word.as_str()) {
-            words.next();
-        } else if word == "-o" {
-            kept.push(word.clone());
-            kept.extend(words.next().cloned());
-        } else if !word.starts_with('-') {
-            kept.push(word.clone());
+        match word.as_str() {
+            "-flavor" | "--export" | "-z" => drop(words.next()),
+            "-o" => link.extend([word.clone()].into_iter().chain(words.next().cloned())),
+            "-L" => {
+                libraries.directories.extend(words.next().filter(|it| !is_rusts_own(it)).map(PathBuf::from))
+            }
+            "-l" => libraries.inputs.extend(words.next().cloned().map(Input::Library)),
+            "--whole-archive" => libraries.inputs.push(Input::Option("--whole-archive")),
+            "--no-whole-archive" => libraries.inputs.push(Input::Option("--no-whole-archive")),
+            option if option.starts_with('-') => {}
+            _ => libraries.inputs.push(Input::File(word.clone())),
         }
     }
-    kept
+    link.extend(libraries.linker_arguments(&[]));
+    link
 }
 
 /// Words of response files in the place of `@FILE`.
@@ -446,9 +454,19 @@ mod tests {
 
     #[test]
     fn rust_libraries_are_merged_objects() {
-        let line = "-flavor wasm --export PyInit_a -z stack-size=1048576 --stack-first --allow-undefined a.o libstd.rlib \
-                    -l c -L self-contained -L native=x -o a.wasm --gc-sections --no-entry -O3";
-        assert_eq!(rust_linker_arguments(&split(line)).join(" "), "-r a.o libstd.rlib -o a.wasm");
+        let directory = std::env::temp_dir().join(format!("faasm-rust-ld-{}", std::process::id()));
+        for (part, library) in [("own", "libyy.a"), ("self-contained", "libc.a")] {
+            fs::create_dir_all(directory.join(part)).unwrap();
+            fs::write(directory.join(part).join(library), "").unwrap();
+        }
+        let place = directory.display();
+        let line = format!(
+            "-flavor wasm --export PyInit_a -z stack-size=1048576 --stack-first --allow-undefined a.o -l yy libstd.rlib \
+             -l c -L {place}/own -L {place}/self-contained -o a.wasm --gc-sections --no-entry -O3"
+        );
+        let expected = format!("-r -o a.wasm a.o {place}/own/libyy.a libstd.rlib");
+        assert_eq!(rust_linker_arguments(&split(&line)).join(" "), expected);
+        fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
