@@ -32,7 +32,7 @@ use crate::progress::Context;
 use crate::toolchain::{self, Cxx, Toolchain};
 
 /// Raised when what is done here changes what it makes.
-const RECIPE: &str = "2";
+const RECIPE: &str = "1";
 
 /// What packages are built with.
 #[derive(Clone, Debug)]
@@ -189,10 +189,12 @@ fn key(tools: &Tools, recipe: &Recipe, folder: &Path, host: &[Package]) -> Resul
         .value("build", format!("{:?}", recipe.build))
         .value("constraints", recipe.requirements.constraint.join(" "));
     if rust::is_needed(recipe) {
-        key = key.value("rust", rust::version()?);
+        key = rust::key(key)?;
     }
     for package in host {
-        key = key.value(&format!("host {}", package.name), package.key.hex());
+        // What is taken of a C library and of a Python package is not the same.
+        let kind = if package.site().is_dir() { "host package" } else { "host" };
+        key = key.value(&format!("{kind} {}", package.name), package.key.hex());
     }
     for name in recipe.source.patches.iter().chain(recipe.source.extras.iter().map(|(from, _)| from)) {
         key = key.file(name, &folder.join(name))?;

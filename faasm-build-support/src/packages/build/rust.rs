@@ -13,6 +13,7 @@ use std::process::Command;
 use faasm_recipe::Recipe;
 
 use super::wrapper;
+use crate::cache::Key;
 use crate::cpython::SHORT_VERSION;
 use crate::error::{Error, Result};
 use crate::progress::Context;
@@ -42,9 +43,9 @@ pub(super) fn is_needed(recipe: &Recipe) -> bool {
     recipe.requirements.executable.iter().any(|it| PROGRAMS.contains(&it.as_str()))
 }
 
-/// The version of the compiler, for keys.
-pub(super) fn version() -> Result<String> {
-    ask(&["-vV"])
+/// What of the tools for Rust decides what is built: the compiler's version, and the linker.
+pub(super) fn key(key: Key) -> Result<Key> {
+    Ok(key.value("rust", ask(&["-vV"])?).value("rust linker", wrapper::rust_linker_key().hex()))
 }
 
 /// The error unless the compiler has a standard library for the target.
@@ -74,7 +75,7 @@ pub(super) fn variables(cx: &Context, root: &Path) -> Result<Vec<(String, OsStri
     let host = env!("FAASM_HOST").replace('-', "_");
     let mut variables: Vec<(String, OsString)> = vec![
         ("CARGO_BUILD_TARGET".to_owned(), TARGET.into()),
-        (format!("CARGO_TARGET_{}_LINKER", target.to_uppercase()), wrapper.join("rust-ld").into()),
+        (format!("CARGO_TARGET_{}_LINKER", target.to_uppercase()), wrapper::rust_linker(cx)?.into()),
         (format!("CC_{target}"), wrapper.join("cc").into()),
         (format!("CXX_{target}"), wrapper.join("c++").into()),
         (format!("AR_{target}"), wrapper.join("ar").into()),

@@ -1,5 +1,5 @@
-//! The compiler that builds of packages see: one program that is `cc`, `c++`, `ar`, `ranlib`, `ld`, `strip` or `rust-ld` by the name
-//! it is started with. It only depends on the standard library, since it is compiled by a bare `rustc`.
+//! The compiler that builds of packages see: one program that is `cc`, `c++`, `ar`, `ranlib`, `ld` or `strip` by the name it is
+//! started with. It only depends on the standard library, since it is compiled by a bare `rustc`.
 //!
 //! Compilations and links of programs go to the toolchain, so that what a build script finds out by them is true. A link of a
 //! shared library, for which WASI has no format, becomes a relocatable object under the same name: the objects are merged, and
@@ -90,7 +90,6 @@ fn run(name: &str, arguments: &[String]) -> Result<ExitCode, String> {
         "c++" => true,
         // What is stripped is decided when the image is linked.
         "strip" => return Ok(ExitCode::SUCCESS),
-        "rust-ld" => return Err(become_tool("ld", &rust_linker_arguments(arguments))),
         other => return Err(become_tool(other, arguments)),
     };
     match mode(arguments) {
@@ -298,32 +297,6 @@ fn share(name: &str, cxx: bool, shared: &Shared) -> Result<ExitCode, String> {
     Ok(if linked { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What the linker is given in the place of what rustc asks for when it links a `cdylib`: the objects are merged, with what they need
-/// of Rust's libraries and of C libraries that build scripts have made. C's own library comes when the image is linked, and is not
-/// the one that Rust brings along.
-fn rust_linker_arguments(arguments: &[String]) -> Vec<String> {
-    let is_rusts_own = |directory: &str| directory.ends_with("/self-contained");
-    let mut link = vec!["-r".to_owned()];
-    let mut libraries = Shared::default();
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "-flavor" | "--export" | "-z" => drop(words.next()),
-            "-o" => link.extend([word.clone()].into_iter().chain(words.next().cloned())),
-            "-L" => {
-                libraries.directories.extend(words.next().filter(|it| !is_rusts_own(it)).map(PathBuf::from))
-            }
-            "-l" => libraries.inputs.extend(words.next().cloned().map(Input::Library)),
-            "--whole-archive" => libraries.inputs.push(Input::Option("--whole-archive")),
-            "--no-whole-archive" => libraries.inputs.push(Input::Option("--no-whole-archive")),
-            option if option.starts_with('-') => {}
-            _ => libraries.inputs.push(Input::File(word.clone())),
-        }
-    }
-    link.extend(libraries.linker_arguments(&[]));
-    link
-}
-
 /// Words of response files in the place of `@FILE`.
 fn expand(arguments: Vec<String>) -> Result<Vec<String>, String> {
     let mut all = Vec::new();
@@ -449,23 +422,6 @@ mod tests {
         let expected = ["a.o", "--whole-archive", "w.a", "--no-whole-archive", &found];
         assert_eq!(shared.linker_arguments(std::slice::from_ref(&image)), expected);
         assert!(Shared::parse(&split("-shared a.o")).is_err());
-        fs::remove_dir_all(directory).unwrap();
-    }
-
-    #[test]
-    fn rust_libraries_are_merged_objects() {
-        let directory = std::env::temp_dir().join(format!("faasm-rust-ld-{}", std::process::id()));
-        for (part, library) in [("own", "libyy.a"), ("self-contained", "libc.a")] {
-            fs::create_dir_all(directory.join(part)).unwrap();
-            fs::write(directory.join(part).join(library), "").unwrap();
-        }
-        let place = directory.display();
-        let line = format!(
-            "-flavor wasm --export PyInit_a -z stack-size=1048576 --stack-first --allow-undefined a.o -l yy libstd.rlib \
-             -l c -L {place}/own -L {place}/self-contained -o a.wasm --gc-sections --no-entry -O3"
-        );
-        let expected = format!("-r -o a.wasm a.o {place}/own/libyy.a libstd.rlib");
-        assert_eq!(rust_linker_arguments(&split(&line)).join(" "), expected);
         fs::remove_dir_all(directory).unwrap();
     }
 
