@@ -493,11 +493,17 @@ pub(crate) enum RecipeAction {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
-    /// Build a recipe and import its modules in the sandbox
+    /// Build a recipe, import its modules in the sandbox and run its tests there
     Test {
         /// The directory of the recipe
         #[arg(value_name = "DIR")]
         directory: PathBuf,
+        /// Only import the modules
+        #[arg(long)]
+        imports: bool,
+        /// Further arguments for each command of the tests, such as `-k NAME` for pytest
+        #[arg(last = true, value_name = "ARGUMENT", conflicts_with = "imports")]
+        arguments: Vec<String>,
     },
 }
 

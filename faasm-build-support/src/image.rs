@@ -40,6 +40,8 @@ pub struct Image {
     guest: GuestSources,
     packages: Vec<String>,
     recipe_folders: Vec<PathBuf>,
+    /// Normalised names.
+    whole_packages: Vec<String>,
     /// Where the lock file is. Without one, versions are chosen for each build.
     lock_directory: Option<PathBuf>,
     preload: Vec<String>,
@@ -53,6 +55,7 @@ impl Image {
             guest,
             packages: Vec::new(),
             recipe_folders: Vec::new(),
+            whole_packages: Vec::new(),
             lock_directory: None,
             preload: Vec::new(),
             watched: Vec::new(),
@@ -81,6 +84,7 @@ impl Image {
             guest: GuestSources::read(&guest)?,
             packages: project.requirements.iter().map(ToString::to_string).collect(),
             recipe_folders: project.recipe_folders,
+            whole_packages: Vec::new(),
             lock_directory: Some(package),
             preload: settings.preload,
             watched,
@@ -96,6 +100,13 @@ impl Image {
     /// Folders with further recipes, each a folder with the package's name. They go before those that this crate brings.
     pub fn recipe_folders<P: Into<PathBuf>>(mut self, folders: impl IntoIterator<Item = P>) -> Self {
         self.recipe_folders.extend(folders.into_iter().map(Into::into));
+        self
+    }
+
+    /// Packages of which the image is to have everything, their tests above all. Others are without what no program needs.
+    pub fn whole_packages<S: AsRef<str>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        let normalized = |name: S| faasm_recipe::normalized(name.as_ref()).unwrap_or_default();
+        self.whole_packages.extend(names.into_iter().map(normalized));
         self
     }
 
@@ -170,12 +181,17 @@ impl Image {
         for package in &packages {
             key = key.value(&format!("package {}", package.name), package.key.hex());
         }
+        if !self.whole_packages.is_empty() {
+            key = key.value("whole", self.whole_packages.join(" "));
+        }
         let directory = cx.entry("image", "base", &key, |directory| {
             let root = directory.join("root");
             fs_util::link_tree_except(&stdlib.root, &root, &[])?;
             let site = root.join(cpython::library_path()).join("site-packages");
             for package in &packages {
-                package.install(&site)?;
+                let normalized = faasm_recipe::normalized(&package.name);
+                let whole = normalized.is_some_and(|name| self.whole_packages.contains(&name));
+                package.install(&site, whole)?;
             }
             link::write_tree(&site, &self.guest.python)?;
             cpython::byte_compile(cx, &native, &root, &site)?;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include "faasm.h"
 #include "heap.h"
@@ -330,6 +331,79 @@ static PyObject *module_reseed_sqlite(PyObject *module, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+/* Mersenne Twisters, which both the module random and NumPy's global generator are, have a state of 624 words. Their own ways to
+ * seed it take longer than most calls. So it is filled here, with numbers of xoshiro256++ (Blackman and Vigna,
+ * https://prng.di.unimi.it), seeded with 256 bits of the host's. */
+enum { TWISTER_WORDS = 624 };
+
+static int fill_twister(uint32_t *words) {
+    uint64_t s[4];
+    if (getentropy(s, sizeof s) != 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    for (size_t index = 0; index < TWISTER_WORDS; index += 2) {
+        uint64_t sum = s[0] + s[3], number = (sum << 23 | sum >> 41) + s[0], shifted = s[1] << 17;
+        s[2] ^= s[0], s[3] ^= s[1], s[1] ^= s[2], s[0] ^= s[3], s[2] ^= shifted;
+        s[3] = s[3] << 45 | s[3] >> 19;
+        memcpy(words + index, &number, sizeof number);
+    }
+    /* A state of zeros would stay one. */
+    words[0] |= 0x80000000;
+    return 0;
+}
+
+/* RandomObject of CPython 3.13's Modules/_randommodule.c. A test notices when it is another one. */
+struct random_object {
+    PyObject base;
+    int position;
+    uint32_t words[TWISTER_WORDS];
+};
+
+static PyObject *module_reseed_random(PyObject *module, PyObject *object) {
+    (void)module;
+    if ((size_t)Py_TYPE(object)->tp_basicsize < sizeof(struct random_object)) {
+        PyErr_SetString(PyExc_TypeError, "this is no random.Random");
+        return NULL;
+    }
+    struct random_object *random = (struct random_object *)object;
+    if (fill_twister(random->words) < 0) return NULL;
+    random->position = TWISTER_WORDS;
+    Py_RETURN_NONE;
+}
+
+/* mt19937_state of NumPy's numpy/random/src/mt19937/mt19937.h, to which bitgen_t of numpy/random/bitgen.h points first. */
+struct numpy_twister {
+    uint32_t words[TWISTER_WORDS];
+    int position;
+};
+
+static struct numpy_twister *numpy_twister(PyObject *capsule) {
+    void **generator = PyCapsule_GetPointer(capsule, "BitGenerator");
+    return generator ? *generator : NULL;
+}
+
+static PyObject *module_is_numpy_twister(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *capsule;
+    struct numpy_twister expected;
+    Py_buffer words;
+    if (!PyArg_ParseTuple(arguments, "Oy*i", &capsule, &words, &expected.position)) return NULL;
+    struct numpy_twister *twister = numpy_twister(capsule);
+    int same = twister && words.len == sizeof expected.words && memcmp(twister->words, words.buf, sizeof expected.words) == 0 &&
+               twister->position == expected.position;
+    PyBuffer_Release(&words);
+    return PyErr_Occurred() ? NULL : PyBool_FromLong(same);
+}
+
+static PyObject *module_reseed_numpy(PyObject *module, PyObject *capsule) {
+    (void)module;
+    struct numpy_twister *twister = numpy_twister(capsule);
+    if (!twister || fill_twister(twister->words) < 0) return NULL;
+    twister->position = TWISTER_WORDS;
+    Py_RETURN_NONE;
+}
+
 /* What the module `fcntl` is made of. The functions are those of wasi.c. */
 
 static PyObject *number_or_error(int result) { return result < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(result); }
@@ -374,6 +448,10 @@ static PyMethodDef methods[] = {
     {"fcntl", module_fcntl, METH_VARARGS, "(fd, command, argument)"},
     {"settle", module_settle, METH_O, "Makes the heap fit to be an image: of the interpreter, or only of a function."},
     {"reseed_sqlite", module_reseed_sqlite, METH_NOARGS, "Has SQLite draw a new seed when it needs random numbers."},
+    {"reseed_random", module_reseed_random, METH_O, "Seeds a random.Random."},
+    {"is_numpy_twister", module_is_numpy_twister, METH_VARARGS,
+     "Whether reseed_numpy() can seed a generator of NumPy, whose state is (capsule, words, position)."},
+    {"reseed_numpy", module_reseed_numpy, METH_O, "Seeds the generator of NumPy's in a capsule."},
     {"get_output", module_get_output, METH_NOARGS, "What was given to output() last, as bytes."},
     {"info", module_info, METH_O, "About this call: one of INFO_*, as text."},
     {"config", module_config, METH_VARARGS, "A configuration flag, or None: (name)."},

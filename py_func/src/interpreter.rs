@@ -19,12 +19,13 @@ pub struct Interpreter<'a> {
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     directories: Vec<(PathBuf, String, FsPerms)>,
+    all_to_stderr: bool,
 }
 
 impl<'a> Interpreter<'a> {
     pub(crate) fn new(runtime: &'a Arc<Inner>) -> Self {
         let arguments = vec!["python".to_owned()];
-        Self { runtime, arguments, variables: Vec::new(), directories: Vec::new() }
+        Self { runtime, arguments, variables: Vec::new(), directories: Vec::new(), all_to_stderr: false }
     }
 
     /// The arguments, as the command `python` takes them.
@@ -51,6 +52,12 @@ impl<'a> Interpreter<'a> {
         self
     }
 
+    /// Has standard output go where standard error goes, for commands whose standard output has other data.
+    pub fn all_to_stderr(mut self) -> Self {
+        self.all_to_stderr = true;
+        self
+    }
+
     /// Runs the interpreter until it ends, and answers its exit status. There is no time limit.
     ///
     /// # Errors
@@ -58,7 +65,11 @@ impl<'a> Interpreter<'a> {
     /// When a directory cannot be opened, or the interpreter faults.
     pub fn run(self) -> Result<Result<i32, CallError>, Error> {
         let mut wasi = WasiCtxBuilder::new();
-        wasi.inherit_stdio().args(&self.arguments).envs(&self.variables);
+        wasi.inherit_stdio();
+        if self.all_to_stderr {
+            wasi.stdout(wasmtime_wasi::cli::stderr());
+        }
+        wasi.args(&self.arguments).envs(&self.variables);
         for (directory, guest, permissions) in &self.directories {
             wasi.preopened_dir(directory, guest, *permissions).map_err(faasm_image::Error::from)?;
         }

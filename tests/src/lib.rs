@@ -3,11 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
+use faasm_build_support::{Built, Context, GuestSources, Image};
 use py_func::{CallError, CallFailure, Error, Function, Output, Runtime, RuntimeBuilder};
 
 /// The directory of the image that the build script of `py_func` built.
 pub fn image() -> &'static Path {
     Path::new(env!("FAASM_TEST_IMAGE"))
+}
+
+/// An image with NumPy, which is imported in it. The first time it takes minutes.
+pub fn numpy_image() -> Result<Built, faasm_build_support::Error> {
+    let guest = GuestSources::read(py_func_package())?;
+    Image::new(guest).packages(["numpy"]).preload(["numpy"]).build_in(&Context::from_env()?)
 }
 
 /// The directory of the package `py_func`.

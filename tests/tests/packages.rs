@@ -1,5 +1,6 @@
 //! Packages with extension modules, from their source to calls. The first run fetches setuptools, and all others need no network.
 
+use std::fs;
 use std::path::Path;
 
 use faasm_build_support::{Built, Context, GuestSources, Image};
@@ -49,6 +50,38 @@ fn calls_do_not_see_what_others_did_in_a_library() {
     let function = load(&runtime, source);
     for _ in 0..5 {
         assert_eq!(text(&call(&function, b"").output), "1");
+    }
+}
+
+/// Recipes that cannot be built: what a `meta.yaml` of the package `broken` has besides its name, and what is said of it.
+const BROKEN: [(&str, &[&str]); 5] = [
+    (
+        "source: {path: src}\nbuild: {script: 'echo the reason >&2; exit 3'}\n",
+        &["package broken-1.0", "exited with 3", "package_broken-1.0.log", "the reason"],
+    ),
+    ("source: {path: src}\nrequirements: {host: [broken]}\n", &["broken → broken"]),
+    ("source: {path: src}\nrequirements: {host: [missing]}\n", &["`missing`, for which there is no recipe"]),
+    ("source: {path: src, patches: [fix.patch]}\n", &["patch", "fix.patch"]),
+    // The source says that it is compiled by maturin.
+    ("source: {path: src}\n", &["compiled with Rust", "executable: [rustup]"]),
+];
+
+#[test]
+fn recipes_that_cannot_be_built_say_why() {
+    for (rest, expected) in BROKEN {
+        let recipes = tempfile::tempdir().unwrap();
+        let source = recipes.path().join("broken/src");
+        fs::create_dir_all(&source).unwrap();
+        let write =
+            |path: &str, text: &str| fs::write(recipes.path().join("broken").join(path), text).unwrap();
+        write("meta.yaml", &format!("package: {{name: broken, version: '1.0'}}\n{rest}"));
+        write("fix.patch", "--- a/missing\n+++ b/missing\n@@ -1 +1 @@\n-old\n+new\n");
+        write("src/pyproject.toml", "[build-system]\nrequires = ['maturin']\nbuild-backend = 'maturin'\n");
+        let image = Image::new(GuestSources::default()).packages(["broken"]).recipe_folders([recipes.path()]);
+        let error = image.build_in(&Context::from_env().unwrap()).unwrap_err().to_string();
+        for part in expected {
+            assert!(error.contains(part), "{rest}: {error}");
+        }
     }
 }
 

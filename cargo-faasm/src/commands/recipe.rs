@@ -18,13 +18,18 @@ use crate::{image, layout};
 
 mod test;
 
+use test::Suite;
+
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Recipe) -> anyhow::Result<ExitCode> {
     let format = arguments.message.format;
     match &arguments.action {
         RecipeAction::New { package, folder } => new(shell, global, format, package, folder),
         RecipeAction::Check { directories } => check(shell, global, format, directories),
         RecipeAction::Build { directory } => build(shell, global, format, directory),
-        RecipeAction::Test { directory } => test::run(shell, global, format, directory),
+        RecipeAction::Test { directory, imports, arguments } => {
+            let suite = if *imports { Suite::Skip } else { Suite::Run(arguments) };
+            test::run(shell, global, format, directory, &suite)
+        }
     }
 }
 

@@ -17,4 +17,4 @@ mod wheel;
 pub use draft::{Draft, draft};
 pub use project::Project;
 pub use recipes::{Found, Recipes};
-pub use select::build_recipe;
+pub use select::{build_recipe, unpack_source};

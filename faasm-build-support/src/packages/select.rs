@@ -66,6 +66,16 @@ pub fn build_recipe(cx: &Context, directory: &Path, folders: &[PathBuf]) -> Resu
     builds.build(&name, &Found { recipe, directory: directory.to_path_buf(), hash })
 }
 
+/// Unpacks the source of the recipe in a directory into another one, patched as for a build. Answers the directory within that
+/// has it.
+///
+/// # Errors
+///
+/// When the recipe cannot be read, or its source cannot be had.
+pub fn unpack_source(cx: &Context, directory: &Path, into: &Path) -> Result<PathBuf> {
+    build::unpack_source(cx, &Recipe::read(directory)?, directory, into)
+}
+
 struct Builds<'a> {
     cx: &'a Context,
     tools: &'a Tools,

@@ -41,6 +41,8 @@ class TimeLimit(BaseException):
 _main = None
 _main_takes_input = False
 _restore_hooks = []
+# NumPy's global generator, if there is one that _faasm can seed: a capsule.
+_numpy_generator = None
 
 
 def on_restore(hook):
@@ -61,6 +63,7 @@ def prepare(preloads):
             importlib.import_module(name)
         except BaseException as exception:
             return _fail(exception)
+    _find_numpy_generator()
     _warm_up()
     return _settle(True)
 
@@ -68,7 +71,15 @@ def prepare(preloads):
 def load(request):
     """Imports the module of a function and makes the memory fit to be its image: `name NUL file NUL entry NUL source`. Without a
     file it is one of a package."""
-    return _import(request) or _settle(False)
+    try:
+        # What was preloaded has its generators from when the image was made.
+        _reseed()
+        if (status := _import(request)) != 0:
+            return status
+        _find_numpy_generator()
+    except BaseException as exception:
+        return _fail(exception)
+    return _settle(False)
 
 
 def _import(request):
@@ -226,20 +237,45 @@ def _settle(all_are_ours):
 
 
 def _restore():
+    _reseed()
+    for hook in _restore_hooks:
+        hook()
+
+
+def _reseed():
     modules = sys.modules
     if random := modules.get("random"):
-        random.seed()
+        _faasm.reseed_random(random._inst)
+        random._inst.gauss_next = None
     if tempfile := modules.get("tempfile"):
         tempfile._name_sequence = None
     if uuid := modules.get("uuid"):
         uuid._node = uuid._last_timestamp = None
-    if numpy_random := modules.get("numpy.random"):
-        # Without an argument it would do the same in 300 us.
-        numpy_random.seed(modules["numpy"].frombuffer(os.urandom(32), "u4"))
+    if _numpy_generator is not None:
+        _faasm.reseed_numpy(_numpy_generator)
+    elif "numpy.random.mtrand" in modules:
+        _seed_numpy()
     if "_sqlite3" in modules:
         _faasm.reseed_sqlite()
-    for hook in _restore_hooks:
-        hook()
+
+
+def _seed_numpy():
+    # Without an argument it would do the same in 300 us.
+    sys.modules["numpy.random.mtrand"].seed(sys.modules["numpy"].frombuffer(os.urandom(32), "u4"))
+
+
+def _find_numpy_generator():
+    """Looks whether NumPy's global generator is one that _faasm can seed, which takes a tenth of the time that NumPy itself does."""
+    global _numpy_generator
+    _numpy_generator = None
+    if mtrand := sys.modules.get("numpy.random.mtrand"):
+        # It also forgets the second one of two numbers that it makes at a time.
+        _seed_numpy()
+        generator = mtrand._rand._bit_generator
+        if type(generator).__name__ == "MT19937":
+            state = generator.state["state"]
+            if _faasm.is_numpy_twister(generator.capsule, state["key"].tobytes(), int(state["pos"])):
+                _numpy_generator = generator.capsule
 
 
 def _takes_input(function):

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::Package;
 use super::environment::Environment;
 use super::requirements::{self, Wheel};
 use crate::command;
@@ -58,6 +59,12 @@ impl BuildSystem {
     fn is(&self, module: &str) -> bool {
         self.build_backend.split(['.', ':']).next() == Some(module)
     }
+
+    /// Whether it compiles Rust.
+    pub(super) fn uses_rust(&self) -> bool {
+        let name = |text: &String| Some(text.parse::<faasm_recipe::Requirement>().ok()?.name);
+        self.is("maturin") || self.requires.iter().filter_map(name).any(|it| it == "setuptools-rust")
+    }
 }
 
 /// A source that is about to be built.
@@ -67,6 +74,11 @@ pub(super) struct Build<'a> {
     pub(super) log: &'a Path,
     pub(super) source: &'a Path,
     pub(super) environment: &'a Environment,
+    pub(super) package: &'a str,
+    /// Whether the environment is one for Rust, too.
+    pub(super) rust: bool,
+    /// Packages whose headers and libraries take the place of this machine's.
+    pub(super) host: &'a [Package],
     /// Requirements that restrict which versions the backend is made of.
     pub(super) constraints: &'a [String],
     /// Settings for the backend: names with values, of which a name may have several.
@@ -78,6 +90,15 @@ impl Build<'_> {
     /// the backend was made of.
     pub(super) fn wheel(&self, out: &Path) -> Result<(PathBuf, Vec<Wheel>)> {
         let system = BuildSystem::read(self.source)?;
+        if system.uses_rust() && !self.rust {
+            return Err(Error::Package {
+                package: self.package.to_owned(),
+                reason:
+                    "it is compiled with Rust, and its recipe does not say so; `requirements` is to have \
+                         `executable: [rustup]`"
+                        .to_owned(),
+            });
+        }
         let settings = self.settings(&system);
         self.cx.message(self.step, "fetching what it is built with");
         let mut wheels = requirements::resolve(self.cx, &system.requires, self.constraints)?;
@@ -95,6 +116,9 @@ impl Build<'_> {
             }
             wheels = complete;
         }
+        for package in self.host.iter().filter(|it| it.site().is_dir()) {
+            self.environment.overlay(&package.site())?;
+        }
         self.cx.message(self.step, "compiling");
         let name: String = self.hook(&system, "build_wheel", &settings, Some(out))?;
         Ok((out.join(name), wheels))
@@ -106,7 +130,12 @@ impl Build<'_> {
         let mut add = |name: &str, value: String| settings.entry(name.to_owned()).or_default().push(value);
         if system.is("mesonpy") {
             add("setup-args", format!("--cross-file={}", self.environment.cross_file().display()));
+            // A directory of its own would be gone before anybody could look at the log in it.
+            add("build-dir", self.environment.build_directory().display().to_string());
             add("compile-args", format!("-j{}", self.cx.jobs));
+        }
+        if system.is("maturin") && self.source.join("Cargo.lock").is_file() {
+            add("maturin.build-args", "--locked".to_owned());
         }
         for (name, value) in self.settings {
             add(name, value.clone());
@@ -165,6 +194,8 @@ mod tests {
             .unwrap();
         assert!(own.is("mesonpy") && own.requires == ["a"] && own.backend_path == ["."]);
         assert_eq!(read("[build-system]\nrequires = ['a']").unwrap().build_backend, LEGACY_BACKEND);
+        assert!(!own.uses_rust());
+        assert!(read("[build-system]\nrequires = ['setuptools_rust>=1']").unwrap().uses_rust());
         let error = read("[build-system]\nrequires = 1").unwrap_err().to_string();
         assert!(error.contains("pyproject.toml") && error.contains("line 2"), "{error}");
     }

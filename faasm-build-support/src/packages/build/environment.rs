@@ -3,6 +3,7 @@
 //! It has the native interpreter and library, the target's headers and configuration, and what the build backend is made of.
 //! Setuptools and Meson ask `sysconfig` of the Python they run in, so that is all that they need to be told.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +14,9 @@ use crate::cpython::{self, SHORT_VERSION, SYSCONFIG_DATA};
 use crate::error::{Error, Result};
 use crate::fs_util;
 use crate::progress::Context;
+
+/// Files that compilers and linkers read.
+const FOR_COMPILERS: [&str; 7] = ["a", "h", "hpp", "ini", "pc", "pxd", "pxi"];
 
 /// Macros without which wasi-libc hides what it only emulates.
 const DEFINES: [&str; 4] = [
@@ -39,6 +43,8 @@ pub(super) struct Flags {
 pub(super) struct Environment {
     root: PathBuf,
     variables: Vec<(String, String)>,
+    /// Further variables, whose values need not be text.
+    more: Vec<(String, OsString)>,
 }
 
 impl Environment {
@@ -68,7 +74,7 @@ impl Environment {
         let site = library.join("site-packages");
         fs::create_dir_all(&site).map_err(Error::io("create the directory", &site))?;
 
-        let mut environment = Self { root: root.to_path_buf(), variables: Vec::new() };
+        let mut environment = Self { root: root.to_path_buf(), variables: Vec::new(), more: Vec::new() };
         environment.variables = environment.variables(cx, tools, flags)?;
         environment.write_cross_file()?;
         Ok(environment)
@@ -82,6 +88,11 @@ impl Environment {
         self.root.join(cpython::library_path()).join("site-packages")
     }
 
+    /// Where Meson is to build.
+    pub(super) fn build_directory(&self) -> PathBuf {
+        self.root.join("build")
+    }
+
     /// What Meson is to be told of the target.
     pub(super) fn cross_file(&self) -> PathBuf {
         self.root.join("cross.ini")
@@ -92,11 +103,23 @@ impl Environment {
         wheel::install(&wheel.path, &self.site(), &self.root.join("bin"), &self.python())
     }
 
+    /// Puts what compilers read of a package for the target into the place of the same of a package for this machine, which the
+    /// build imports to ask where its headers are.
+    pub(super) fn overlay(&self, site: &Path) -> Result<()> {
+        overlay(site, &self.site())
+    }
+
     /// A command with the environment's programs and variables.
     pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.envs(self.more.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Sets further variables.
+    pub(super) fn set(&mut self, variables: Vec<(String, OsString)>) {
+        self.more.extend(variables);
     }
 
     fn variables(&self, cx: &Context, tools: &Tools, flags: &Flags) -> Result<Vec<(String, String)>> {
@@ -186,5 +209,55 @@ impl Environment {
         );
         let path = self.cross_file();
         fs::write(&path, text).map_err(Error::io("write", &path))
+    }
+}
+
+fn overlay(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).map_err(Error::io("read the directory", from))? {
+        let path = entry.map_err(Error::io("read the directory", from))?.path();
+        let target = to.join(path.file_name().unwrap_or_default());
+        let extension = path.extension().unwrap_or_default();
+        if path.is_dir() {
+            overlay(&path, &target)?;
+        } else if FOR_COMPILERS.iter().any(|it| extension == *it) {
+            fs::create_dir_all(to).map_err(Error::io("create the directory", to))?;
+            // What is there may be a link to what others use as well.
+            if target.exists() {
+                fs::remove_file(&target).map_err(Error::io("remove", &target))?;
+            }
+            fs_util::link_or_copy(&path, &target)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_of_the_target_take_the_place_of_the_machines() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for (name, text) in [
+            ("native/a/__init__.py", "native"),
+            ("native/a/include/a.h", "native"),
+            ("native/a/include/b.h", "native"),
+            ("target/a/__init__.py", "target"),
+            ("target/a/include/a.h", "target"),
+            ("target/a/lib/c.a", "target"),
+        ] {
+            fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+            fs::write(path(name), text).unwrap();
+        }
+        overlay(&path("target"), &path("native")).unwrap();
+        for (name, expected) in [
+            ("__init__.py", "native"),
+            ("include/a.h", "target"),
+            ("include/b.h", "native"),
+            ("lib/c.a", "target"),
+        ] {
+            assert_eq!(fs::read_to_string(path("native/a").join(name)).unwrap(), expected, "{name}");
+        }
     }
 }

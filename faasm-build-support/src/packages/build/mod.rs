@@ -8,6 +8,7 @@ mod backend;
 mod collect;
 mod environment;
 mod requirements;
+mod rust;
 mod source;
 mod tags;
 mod wheel;
@@ -16,6 +17,7 @@ mod wrapper;
 pub(crate) use collect::init_symbol;
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use faasm_recipe::Recipe;
@@ -77,9 +79,13 @@ impl Package {
         Self { name: name.to_owned(), version: version.to_owned(), directory, build, key }
     }
 
-    /// Puts into a directory of modules what programs need of it. A C library has nothing there.
-    pub(crate) fn install(&self, site: &Path) -> Result<()> {
-        if self.site().is_dir() { install::install(&self.site(), site, &self.build) } else { Ok(()) }
+    /// Puts into a directory of modules what programs need of it, or all that it has. A C library has nothing there.
+    pub(crate) fn install(&self, site: &Path, whole: bool) -> Result<()> {
+        match whole {
+            _ if !self.site().is_dir() => Ok(()),
+            true => fs_util::link_tree_except(&self.site(), site, &["__pycache__"]),
+            false => install::install(&self.site(), site, &self.build),
+        }
     }
 
     /// What it puts into `site-packages`, with its tests and without extension modules.
@@ -148,14 +154,26 @@ pub fn build(
         let log = command::new_log(cx, &step)?;
         let source = source::prepare(cx, &step, &log, recipe, folder, &work.join("source"))?;
         let job = Job { cx, step: &step, log: &log, tools, recipe, host, source: &source, work: &work };
-        if recipe.build.package_type.is_library() {
-            job.library(directory)?;
+        let built = if recipe.build.package_type.is_library() {
+            job.library(directory)
         } else {
-            job.package(directory)?;
+            job.package(directory)
+        };
+        if built.is_err() {
+            // They are about to be removed with all the rest.
+            append_logs(&work, &log)?;
         }
+        built?;
         fs::remove_dir_all(&work).map_err(Error::io("remove", &work))
     })?;
     Ok(Package { name: name.clone(), version: version.clone(), directory, build: recipe.build.clone(), key })
+}
+
+/// Unpacks and patches the source of a recipe, which lies in `folder`.
+pub(super) fn unpack_source(cx: &Context, recipe: &Recipe, folder: &Path, into: &Path) -> Result<PathBuf> {
+    let step = format!("source {}-{}", recipe.package.name, recipe.package.version);
+    let log = command::new_log(cx, &step)?;
+    source::prepare(cx, &step, &log, recipe, folder, into)
 }
 
 /// Everything that the result depends on. What the backend is made of is decided by a date, so that it is known beforehand.
@@ -170,8 +188,13 @@ fn key(tools: &Tools, recipe: &Recipe, folder: &Path, host: &[Package]) -> Resul
         .value("source", format!("{:?}", recipe.source))
         .value("build", format!("{:?}", recipe.build))
         .value("constraints", recipe.requirements.constraint.join(" "));
+    if rust::is_needed(recipe) {
+        key = rust::key(key)?;
+    }
     for package in host {
-        key = key.value(&format!("host {}", package.name), package.key.hex());
+        // What is taken of a C library and of a Python package is not the same.
+        let kind = if package.site().is_dir() { "host package" } else { "host" };
+        key = key.value(&format!("{kind} {}", package.name), package.key.hex());
     }
     for name in recipe.source.patches.iter().chain(recipe.source.extras.iter().map(|(from, _)| from)) {
         key = key.file(name, &folder.join(name))?;
@@ -182,6 +205,26 @@ fn key(tools: &Tools, recipe: &Recipe, folder: &Path, host: &[Package]) -> Resul
         }
     }
     Ok(key)
+}
+
+/// Appends to a log what configuration tools have written to theirs, which says more than what they print.
+fn append_logs(directory: &Path, log: &Path) -> Result<()> {
+    const NAMES: [&str; 4] = ["CMakeConfigureLog.yaml", "CMakeError.log", "config.log", "meson-log.txt"];
+    for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
+        let entry = entry.map_err(Error::io("read the directory", directory))?;
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|it| it.is_dir()) {
+            append_logs(&path, log)?;
+        } else if NAMES.iter().any(|it| entry.file_name() == *it) {
+            let append = || {
+                let mut output = fs::OpenOptions::new().append(true).open(log)?;
+                writeln!(output, "=== {}", path.display())?;
+                std::io::copy(&mut fs::File::open(&path)?, &mut output)
+            };
+            append().map_err(Error::io("write to the log", log))?;
+        }
+    }
+    Ok(())
 }
 
 /// A build that is under way.
@@ -206,13 +249,26 @@ impl Job<'_> {
         fs::create_dir(&wheels).map_err(Error::io("create the directory", &wheels))?;
         let settings: Vec<(String, String)> =
             build.config_settings().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        // What has headers or libraries of another package is to be built with the version that the image has.
+        let same = |it: &Package| it.site().is_dir().then(|| format!("{}=={}", it.name, it.version));
+        let constraints: Vec<String> = self
+            .recipe
+            .requirements
+            .constraint
+            .iter()
+            .cloned()
+            .chain(self.host.iter().filter_map(same))
+            .collect();
         let backend = backend::Build {
             cx: self.cx,
             step: self.step,
             log: self.log,
             source: self.source,
             environment: &environment,
-            constraints: &self.recipe.requirements.constraint,
+            package: &self.recipe.package.name,
+            rust: rust::is_needed(self.recipe),
+            host: self.host,
+            constraints: &constraints,
             settings: &settings,
         };
         let (wheel, made_of) = backend.wheel(&wheels)?;
@@ -262,7 +318,13 @@ impl Job<'_> {
             link: words(&build.ldflags),
             host: self.host.iter().map(|it| it.directory.join("host")).filter(|it| it.is_dir()).collect(),
         };
-        environment::Environment::new(self.cx, self.tools, &flags, &self.work.join("environment"))
+        let root = self.work.join("environment");
+        let mut environment = environment::Environment::new(self.cx, self.tools, &flags, &root)?;
+        if rust::is_needed(self.recipe) {
+            rust::check()?;
+            environment.set(rust::variables(self.cx, &root)?);
+        }
+        Ok(environment)
     }
 
     /// Runs a script of the recipe, if it has one.
@@ -279,5 +341,23 @@ impl Job<'_> {
         let mut shell = environment.command("sh");
         shell.args(["-e", "-c", script]).current_dir(directory).envs(variables.iter().copied());
         command::run(self.step, self.log, &mut shell)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_of_tools_outlive_a_failed_build() {
+        let directory = tempfile::tempdir().unwrap();
+        let (work, log) = (directory.path().join("work"), directory.path().join("log"));
+        fs::create_dir_all(work.join("build/meson-logs")).unwrap();
+        fs::write(work.join("build/meson-logs/meson-log.txt"), "the reason\n").unwrap();
+        fs::write(work.join("build/other.txt"), "nothing\n").unwrap();
+        fs::write(&log, "failed\n").unwrap();
+        append_logs(&work, &log).unwrap();
+        let text = fs::read_to_string(&log).unwrap();
+        assert!(text.starts_with("failed\n=== ") && text.ends_with("meson-log.txt\nthe reason\n"), "{text}");
     }
 }
