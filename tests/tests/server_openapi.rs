@@ -20,11 +20,17 @@ fn every_operation_answers_as_its_description_says() {
                 server.put("/s/python/key", "value");
                 let call = server.post("/invoke/python/f?async", "").json_id();
                 server.get(&format!("/calls/{call}?wait=30"));
-                let (function, key, id) = if exists { ("f", "key", call) } else { ("missing", "missing", 5) };
+                server.put("/file/python/folder/file", "content");
+                let (function, key, file, id) = if exists {
+                    ("f", "key", "folder/file", call)
+                } else {
+                    ("missing", "missing", "missing", 5)
+                };
                 let path = path
                     .replace("{user}", "python")
                     .replace("{function}", function)
                     .replace("{key}", key)
+                    .replace("{path}", file)
                     .replace("{id}", &id.to_string());
                 let body = match (method.as_str(), path.as_str()) {
                     ("post", "/") => format!(r#"{{"user": "python", "function": "{function}"}}"#),

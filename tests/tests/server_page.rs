@@ -131,11 +131,13 @@ fn a_server_without_functions_says_what_to_do() {
     let Some(browser) = Browser::start(1200, 900) else { return };
     let server = start();
     browser.open(&server.url);
-    browser.eventually("!document.querySelector('#example').hidden && document.querySelector('#run').disabled");
+    browser
+        .eventually("!document.querySelector('#example').hidden && document.querySelector('#run').disabled");
     browser.eventually("document.querySelector('#summary').textContent === 'There are no calls yet.'");
     browser.screenshot("page-empty");
     server.upload("f", "def faasm_main(): pass\n");
-    browser.eventually("document.querySelector('#example').hidden && !document.querySelector('#run').disabled");
+    browser
+        .eventually("document.querySelector('#example').hidden && !document.querySelector('#run').disabled");
 }
 
 #[test]

@@ -18,6 +18,8 @@
 //! server from answering. What blocks runs on threads that are for that.
 
 mod access;
+#[cfg(test)]
+mod arbitrary;
 mod body;
 mod budget;
 mod calls;
@@ -27,12 +29,15 @@ mod functions;
 mod json;
 mod listen;
 mod observe;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod problem;
 mod range;
 mod routes;
 mod settings;
 mod stream;
 mod tokens;
+mod trace;
 mod turns;
 mod wire;
 
@@ -52,8 +57,10 @@ use tokio_rustls::TlsAcceptor;
 
 pub use calls::{CallState, Details, Summary};
 pub use error::ServerError;
+#[cfg(feature = "otlp")]
+pub use otlp::Exporter;
 pub use problem::ProblemDocument;
-pub use routes::{FunctionDocument, Keys, RuntimeDocument};
+pub use routes::{Folder, FolderEntry, FunctionDocument, Keys, RuntimeDocument};
 pub use settings::{Access, Limits, OnCall, Settings, Tls};
 pub use tokens::Tokens;
 pub use wire::{CallResult, Data, ErrorDocument, RESULT_JSON, UsageDocument};

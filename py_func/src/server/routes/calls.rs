@@ -183,7 +183,7 @@ pub(super) async fn result(
 ) -> Result<Response, Problem> {
     let kept = ended(&app, &principal, id, &wait).await?;
     let document = kept.document().ok_or_else(|| cancelled(id))?;
-    Ok(wire::answer(&document))
+    Ok(wire::answer(&document, &app))
 }
 
 /// Get what a call wrote to standard output and standard error, one after the other, and its traceback.
