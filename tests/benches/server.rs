@@ -236,7 +236,7 @@ impl Connection {
                 }
             }
         };
-        tokio::join!(send, receive);
+        futures_util::future::join(send, receive).await;
     }
 }
 

@@ -129,7 +129,7 @@ mod tests {
                     }
                 };
                 let writing = async move { server.write_all(&vec![b'x'; 1 << 20]).await };
-                let (written, ()) = tokio::join!(writing, reading);
+                let (written, ()) = futures_util::future::join(writing, reading).await;
                 assert_eq!(written.is_ok(), enough, "{bytes} bytes at a time");
             }
         });

