@@ -29,15 +29,14 @@ fn main() {
     }
     // `cargo test --benches` runs this, too, to see whether it works.
     let seconds = if arguments.iter().any(|it| it == "--bench") { 3.0 } else { 0.05 };
+    println!("{:<44} {:>9} {:>10} {:>10}  of the server", "", "a second", "p50", "p99");
+    direct(seconds);
     let client = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     client.block_on(measure(seconds));
 }
 
 async fn measure(seconds: f64) {
     let store = tempfile::tempdir().unwrap();
-    println!("{:<44} {:>9} {:>10} {:>10}  of the server", "", "a second", "p50", "p99");
-    direct(seconds);
-
     let server = Started::new(&store);
     server.upload("noop", NOOP).await;
     server.upload("echo", ECHO).await;

@@ -1,4 +1,16 @@
 //! The description at `/openapi.json`, compared with what the server does.
+//!
+//! Schemathesis, from the package index, makes thousands of requests of the description and finds what none of ours does:
+//!
+//! ```console
+//! $ cargo faasm serve &
+//! $ curl -X PUT --data-binary 'def faasm_main(data): return data' localhost:8080/p/python/f
+//! $ schemathesis run http://localhost:8080/openapi.json --max-time 100 --checks not_a_server_error,status_code_conformance,\
+//!     content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method,allow_header_conformance
+//! ```
+//!
+//! It must find nothing. Its checks that what fits the description is accepted, and nothing else, are too strict: descriptions cannot say
+//! everything, and a body may be empty.
 
 mod server_support;
 

@@ -43,6 +43,7 @@ mod wire;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
@@ -177,7 +178,10 @@ impl Server {
     ///
     /// When the threads cannot be started.
     pub fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+        // Calls compute on other threads, and more than these would only wake each other up.
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let tokio = Builder::new_multi_thread()
+            .worker_threads(processors.div_ceil(2))
             .thread_name("faasm-http")
             .max_blocking_threads(64)
             .enable_io()

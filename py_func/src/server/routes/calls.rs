@@ -37,9 +37,9 @@ pub(super) struct Which {
     #[serde(default, deserialize_with = "extract::parsed")]
     #[param(value_type = Option<u64>)]
     after: Option<u64>,
-    /// How many, 1000 at most.
+    /// How many; of more than 1000 the newest 1000 are answered.
     #[serde(default, deserialize_with = "extract::parsed")]
-    #[param(value_type = Option<u64>, default = 100, maximum = 1000)]
+    #[param(value_type = Option<u64>, default = 100, minimum = 0)]
     limit: Option<usize>,
 }
 
