@@ -28,6 +28,7 @@ mod file;
 mod manifest;
 mod memory;
 mod snapshot;
+mod thread;
 
 pub mod host;
 

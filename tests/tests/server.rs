@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use faasm_tests::text;
 use py_func::server::{
-    CallResult, CallState, Details, FunctionDocument, Keys, RESULT_JSON, RuntimeDocument, Summary,
+    CallResult, CallState, Details, Folder, FunctionDocument, Keys, RESULT_JSON, RuntimeDocument, Summary,
 };
 use serde_json::{Value, json};
 use server_support::{Running, header, json, problem, start, start_in};
@@ -315,6 +315,51 @@ fn state_is_read_and_written_in_whole_and_in_parts() {
 }
 
 #[test]
+fn shared_files_are_read_written_and_listed() {
+    let server = start();
+    let listed = |path: &str| {
+        let folder: Folder = json(server.get(path), 200);
+        folder.entries.into_iter().map(|it| (it.name, it.is_folder, it.bytes)).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("/file/python"), []);
+    problem(server.get("/file/python/a/b"), 404, "no-file");
+    problem(server.delete("/file/python/a"), 404, "no-file");
+
+    let content: Vec<u8> = (0..1_u32 << 20).map(|it| (it >> 4) as u8).collect();
+    assert_eq!(server.put("/file/python/a/b%20%C3%A9", content.clone()).status(), 204);
+    assert_eq!(listed("/file/python"), [("a".to_owned(), true, 0)]);
+    assert_eq!(listed("/file/python/a/"), [("b é".to_owned(), false, 1 << 20)]);
+    let answer = server.get("/file/python/a/b%20%C3%A9");
+    assert_eq!(header(&answer, "content-length"), "1048576");
+    assert!(answer.bytes().unwrap() == content);
+    let range = server.request("GET", "/file/python/a/b%20%C3%A9").header("range", "bytes=300000-700000");
+    let answer = range.send().unwrap();
+    assert_eq!(header(&answer, "content-range"), "bytes 300000-700000/1048576");
+    assert!(answer.status() == 206 && answer.bytes().unwrap() == content[300_000..=700_000]);
+
+    // Functions of the user see them, and nobody else's.
+    server.upload("f", "def faasm_main():\n    with open('/shared/from-inside', 'w') as f: f.write('x')\n    return open('/shared/a/b é', 'rb').read(32)[-1:]\n");
+    assert_eq!(server.post("/invoke/python/f", "").bytes().unwrap(), content[31..32]);
+    assert_eq!(server.get("/file/python/from-inside").text().unwrap(), "x");
+    assert_eq!(listed("/file/other"), []);
+
+    assert_eq!(server.put("/file/python/from-inside", "").status(), 204);
+    assert_eq!(server.get("/file/python/from-inside").text().unwrap(), "");
+    problem(server.put("/file/python/a", "x"), 409, "file");
+    problem(server.put("/file/python/from-inside/x", "x"), 409, "file");
+    problem(server.delete("/file/python/a"), 409, "file");
+    for path in ["a/b%20%C3%A9", "a", "from-inside"] {
+        assert_eq!(server.delete(&format!("/file/python/{path}")).status(), 204, "{path}");
+    }
+    assert_eq!(listed("/file/python"), []);
+    for path in ["a%2F..%2F..%2Fother", "a//b", "%00", &"x".repeat(300)] {
+        for method in ["GET", "PUT", "DELETE"] {
+            problem(server.request(method, &format!("/file/python/{path}")).send().unwrap(), 400, "path");
+        }
+    }
+}
+
+#[test]
 fn functions_see_state_and_each_other() {
     let server = start();
     server.put("/s/python/key", "from outside");
@@ -431,6 +476,8 @@ fn requests_that_make_no_sense_are_refused_with_a_reason() {
         ("GET", "/calls/5?wait=x", 400, "query"),
         ("GET", &format!("/s/python/{key}"), 400, "key"),
         ("PUT", "/s/.python/key", 400, "name"),
+        ("GET", "/file/.python", 400, "name"),
+        ("POST", "/file/python/x", 405, "no-method"),
         ("DELETE", "/metrics", 405, "no-method"),
     ] {
         let answer = server.request(method, path).send().unwrap();

@@ -6,13 +6,13 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::num::NonZero;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use faasm_tests::limits;
 use py_func::server::{Access, FunctionDocument, Server, ServerError, Settings, Summary, Tls, Tokens};
 use py_func::{Registry, Runtime};
 use reqwest::blocking::{Body, Client};
-use server_support::{header, json, problem, start, start_on, start_with};
+use server_support::{eventually, header, json, problem, start, start_on, start_with};
 
 const ECHO: &str = "def faasm_main(data): return data\n";
 
@@ -83,6 +83,10 @@ fn tokens_reach_as_far_as_their_users() {
         ("GET", "/s/other/key"),
         ("PUT", "/s/other/key"),
         ("DELETE", "/s/other/key"),
+        ("GET", "/file/other"),
+        ("GET", "/file/other/x"),
+        ("PUT", "/file/other/x"),
+        ("DELETE", "/file/other/x"),
         ("GET", "/metrics"),
         ("POST", "/flush"),
     ] {
@@ -274,15 +278,5 @@ fn connections_are_encrypted() {
             .unwrap_err();
         assert!(matches!(error, ServerError::Tls { .. }), "{error}");
         std::fs::write(path(name), before).unwrap();
-    }
-}
-
-/// Waits for something that must come true; the test ends if it does not.
-#[track_caller]
-fn eventually(mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not come true");
-        thread::sleep(Duration::from_millis(20));
     }
 }

@@ -1,60 +1,22 @@
 //! `cargo faasm serve`, and the commands that speak to a server.
 
 mod cli_support;
+mod server_support;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use cli_support::Place;
-use reqwest::blocking::Client;
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// `cargo faasm serve` in a process of its own, killed when this is dropped.
-struct Served {
-    process: Child,
-    url: String,
-}
-
-fn serve(home: &TempDir, arguments: &[&str]) -> Served {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_cargo-faasm-under-test"))
-        .args(["faasm", "--quiet", "serve", "--listen", "127.0.0.1:0", "--message-format", "json", "--image"])
-        .arg(faasm_tests::image())
-        .args(arguments)
-        .env("FAASM_HOME", home.path())
-        .env_remove("FAASM_URL")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let listening: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-    Served { process, url: listening["url"].as_str().unwrap().to_owned() }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // As `kill -9` does.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn client() -> Client {
-    // reqwest is compiled without a provider of its own. A second call changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().no_proxy().build().unwrap()
-}
+use server_support::process::serve;
+use server_support::{client, eventually};
 
 #[test]
 fn commands_show_the_same_for_a_store_and_a_server() {
     let home = tempfile::tempdir().unwrap();
-    let server = serve(&home, &[]);
+    let server = serve(home.path(), &[]);
     let (local, remote) = (Place::new(), Place::new());
     let image = format!("--image {}", faasm_tests::image().display());
     for place in [&local, &remote] {
@@ -112,7 +74,7 @@ fn commands_show_the_same_for_a_store_and_a_server() {
 #[test]
 fn logs_show_what_calls_wrote() {
     let home = tempfile::tempdir().unwrap();
-    let server = serve(&home, &[]);
+    let server = serve(home.path(), &[]);
     let place = Place::new();
     place.file("f.py", "def faasm_main(data):\n    print('out', data)\n    return 1 // int(data)\n");
     let faasm = |command: &str| place.faasm(command).env("FAASM_URL", &server.url);
@@ -140,7 +102,7 @@ fn files_of_a_watched_directory_are_uploaded_when_they_change() {
     let (home, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = directory.path().join("f.py");
     std::fs::write(&file, "def faasm_main(): return 'one'").unwrap();
-    let server = serve(&home, &["--watch", directory.path().to_str().unwrap()]);
+    let server = serve(home.path(), &["--watch", directory.path().to_str().unwrap()]);
     let client = client();
     let call = |name: &str| {
         client.post(format!("{}/invoke/python/{name}", server.url)).send().unwrap().text().unwrap()
@@ -161,7 +123,7 @@ fn nothing_that_was_acknowledged_is_lost_when_the_server_is_killed() {
     let client = client();
     let acknowledged: Mutex<BTreeMap<String, u32>> = Mutex::default();
     for round in 0..3_u32 {
-        let server = serve(&home, &[]);
+        let server = serve(home.path(), &[]);
         for (path, value) in &*acknowledged.lock().unwrap() {
             let url = format!("{}{path}", server.url);
             let text = client.get(url).send().unwrap().text().unwrap();
@@ -206,19 +168,9 @@ fn nothing_that_was_acknowledged_is_lost_when_the_server_is_killed() {
 #[test]
 fn a_server_that_is_told_to_end_does() {
     let home = tempfile::tempdir().unwrap();
-    let mut server = serve(&home, &[]);
+    let mut server = serve(home.path(), &[]);
     // The shell's own `kill` is on every system.
     let kill = format!("kill -TERM {}", server.process.id());
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     assert!(server.process.wait().unwrap().success());
-}
-
-/// Waits for something that must come true; the test ends if it does not.
-#[track_caller]
-fn eventually(mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it does not come true");
-        thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -32,9 +32,12 @@ fn functions_are_uploaded_called_and_watched_in_the_page() {
     browser.eventually("document.querySelectorAll('#chart circle').length === 40");
     browser.eventually("document.querySelector('#health').textContent === 'connected'");
 
-    // Everything by keyboard: the function's button, the input, Ctrl+Enter.
+    // Everything by keyboard: the function's button, the input, Ctrl+Enter. What has the focus keeps it while the page asks for more.
     let choose = "[...document.querySelectorAll('#functions button')].find(it => it.textContent === 'python/greet').focus()";
     browser.run(choose);
+    let asked = "performance.getEntriesByName(location.origin + '/p').length";
+    let before = browser.value(asked).as_u64().unwrap();
+    browser.eventually(&format!("{asked} >= {}", before + 2));
     browser.keys("\u{e007}");
     browser.eventually("document.activeElement.id === 'input'");
     browser.keys("you <b>");
@@ -109,6 +112,8 @@ fn the_page_fits_a_phone_and_the_dark() {
     browser.phone(390, 844);
     browser.open(&server.url);
     browser.eventually("document.querySelectorAll('#calls tr').length === 3");
+    browser.run("document.querySelector('#calls button').click()");
+    browser.eventually("document.querySelectorAll('#calls pre').length > 0");
     let fits = "document.documentElement.scrollWidth <= innerWidth && innerWidth === 390";
     assert_eq!(browser.value(fits), true);
     browser.screenshot("page-phone");
@@ -119,6 +124,20 @@ fn the_page_fits_a_phone_and_the_dark() {
     browser.color_scheme("dark");
     assert_ne!(browser.value(background), light);
     browser.screenshot("page-phone-dark");
+}
+
+#[test]
+fn a_server_without_functions_says_what_to_do() {
+    let Some(browser) = Browser::start(1200, 900) else { return };
+    let server = start();
+    browser.open(&server.url);
+    browser
+        .eventually("!document.querySelector('#example').hidden && document.querySelector('#run').disabled");
+    browser.eventually("document.querySelector('#summary').textContent === 'There are no calls yet.'");
+    browser.screenshot("page-empty");
+    server.upload("f", "def faasm_main(): pass\n");
+    browser
+        .eventually("document.querySelector('#example').hidden && !document.querySelector('#run').disabled");
 }
 
 #[test]

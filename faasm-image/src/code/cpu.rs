@@ -9,12 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::thread::{ThreadNumber, this_thread};
+
 /// The CPU time that was spent on a guest.
 #[derive(Default)]
 pub(super) struct CpuTime {
     spent: Duration,
     /// The thread that computes for it now, and that thread's CPU time when it began.
-    since: Option<(usize, Duration)>,
+    since: Option<(ThreadNumber, Duration)>,
 }
 
 impl CpuTime {
@@ -57,11 +59,6 @@ const ANCHOR: Duration = Duration::from_millis(1);
 
 thread_local! {
     static LAST: Cell<Option<Anchor>> = const { Cell::new(None) };
-}
-
-/// What no other thread has that lives. Asking for a thread's own number takes as long as asking for the time.
-fn this_thread() -> usize {
-    LAST.with(|last| std::ptr::from_ref(last).addr())
 }
 
 /// The CPU time of this thread now, `at`.

@@ -8,7 +8,10 @@
 use std::ops::Range;
 
 use super::MemoryImage;
-use crate::engine::{GUEST_STACK, HOST_STACK};
+use crate::{
+    engine::{GUEST_STACK, HOST_STACK},
+    thread::{ThreadNumber, this_thread},
+};
 
 /// The most bytes that are copied back. A guest that wrote to more keeps memory which others could use.
 const MOST: usize = 8 << 20;
@@ -34,7 +37,7 @@ pub(crate) struct Copies {
 ///
 /// A page only becomes a private copy in the fault of a thread that writes to it. So when only one thread wrote to the memory, and
 /// that had no fault meanwhile, then there are no more copies than before.
-type Faults = (std::thread::ThreadId, i64, i64);
+type Faults = (ThreadNumber, i64, i64);
 
 impl Copies {
     /// To be called before anything writes to the memory.
@@ -57,7 +60,8 @@ impl Copies {
 
     /// To be called before this thread writes to the memory.
     pub(crate) fn write(&mut self) {
-        let is_other = |(thread, ..): Faults| thread != std::thread::current().id();
+        let this = this_thread();
+        let is_other = |(thread, ..): Faults| thread != this;
         if self.faults.is_some_and(is_other) {
             self.faults = None;
         }
@@ -141,6 +145,8 @@ mod linux {
     use nix::sys::resource::{UsageWho, getrusage};
     use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 
+    use crate::thread::this_thread;
+
     /// `struct page_region`.
     #[repr(C)]
     #[derive(Clone, Copy, Default)]
@@ -216,7 +222,7 @@ mod linux {
     /// The page faults of this thread, and how often another one has run in its place.
     pub(super) fn counts() -> Option<(super::Faults, i64)> {
         let usage = getrusage(UsageWho::RUSAGE_THREAD).ok()?;
-        let faults = (std::thread::current().id(), usage.minor_page_faults(), usage.major_page_faults());
+        let faults = (this_thread(), usage.minor_page_faults(), usage.major_page_faults());
         let switches = usage.voluntary_context_switches() + usage.involuntary_context_switches();
         Some((faults, switches))
     }

@@ -15,7 +15,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use py_func::server::{Access, Limits, Server, ServerError, Settings, Tls, Tokens};
 use py_func::{Registry, Runtime};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// Runs Python functions over HTTP, each call in a sandbox of its own
 #[derive(Parser)]
@@ -116,11 +118,17 @@ fn token(path: &std::path::Path, users: &[String]) -> Result<(), ServerError> {
 }
 
 fn serve(arguments: Serve) -> Result<(), ServerError> {
-    let log = tracing_subscriber::fmt().with_env_filter(arguments.log).with_writer(io::stderr);
-    match arguments.log_format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
+    let log = fmt::layer().with_writer(io::stderr);
+    let log = match arguments.log_format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
+    };
+    let subscriber = tracing_subscriber::registry().with(log.with_filter(arguments.log));
+    #[cfg(feature = "otlp")]
+    let exporter = py_func::server::Exporter::from_env()?;
+    #[cfg(feature = "otlp")]
+    let subscriber = subscriber.with(exporter.as_ref().map(py_func::server::Exporter::layer));
+    subscriber.init();
     let access = match (arguments.tokens, arguments.insecure_no_auth) {
         (Some(path), _) => Access::Tokens(Tokens::read(path)?),
         (None, true) => Access::Anyone,
@@ -153,9 +161,14 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         runtime = runtime.image(image);
     }
     let server = Server::bind(settings, runtime, store)?;
-    server.run_until_signal(|server| {
+    let ended = server.run_until_signal(|server| {
         tracing::info!(target: "py_func::server", "listening on {}", server.url());
-    })
+    });
+    #[cfg(feature = "otlp")]
+    if let Some(exporter) = exporter {
+        exporter.shutdown();
+    }
+    ended
 }
 
 fn report(error: &ServerError) {

@@ -18,6 +18,8 @@ use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use crate::runtime::Inner;
 
 pub(crate) use context::{CallContext, Lineage, Tally, WaitedTooLong};
+#[cfg(feature = "server")]
+pub(crate) use files::{Errno as FileError, FileType as FileKind, SharedFile, UserFiles};
 pub(crate) use files::{Library, SharedFiles, TOP, Volume};
 
 use files::{Files, wasi};

@@ -1,7 +1,7 @@
 //! Who may do what: tokens, users, origins, and how often.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -74,7 +74,7 @@ fn identify(
         if matches!(access, Access::Loopback) {
             check_host(headers)?;
         }
-        return Ok((Principal(Users::All), Client::Address(peer)));
+        return Ok((Principal(Users::All), Client::Address(peer.map(network))));
     };
     let value = headers.get(header::AUTHORIZATION);
     let value = value.ok_or_else(|| Problem::unauthorized("a token is needed"))?;
@@ -99,17 +99,23 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Refuses requests for a name that somebody has made point here, so that a page of that name could read the answers.
 fn check_host(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(host) = host(headers) else { return Ok(()) };
+    if is_local(headers) {
+        return Ok(());
+    }
+    let host = host(headers).ok_or_else(|| Problem::bad_request("host", "the header Host is missing"))?;
+    let detail = format!("the server has no tokens set up and answers to localhost only, not to {host:?}");
+    Err(Problem::new(StatusCode::FORBIDDEN, "host", detail))
+}
+
+/// Whether a request is for a name that nobody can make point elsewhere.
+pub(super) fn is_local(headers: &HeaderMap) -> bool {
+    let Some(host) = host(headers) else { return false };
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => name,
         _ => host,
     };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    if name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok() {
-        return Ok(());
-    }
-    let detail = format!("the server has no tokens set up and answers to localhost only, not to {name:?}");
-    Err(Problem::new(StatusCode::FORBIDDEN, "host", detail))
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name == "localhost" || name.ends_with(".localhost") || bare.parse::<IpAddr>().is_ok()
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {
@@ -125,6 +131,17 @@ fn shown(value: &HeaderValue) -> String {
 enum Client {
     Token(usize),
     Address(Option<IpAddr>),
+}
+
+/// The part of an address that its holder cannot choose: of version 6, the first half.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address => address,
+    }
 }
 
 /// How many requests clients may still make: a bucket for each that fills at a steady rate.
@@ -197,11 +214,26 @@ mod tests {
             ("example.org:8080", None, false),
             ("example.org:8080", Some("http://example.org:8080"), false),
             ("localhost.example.org", None, false),
+            ("", None, false),
         ] {
-            let mut pairs = vec![("host", host)];
+            let mut pairs = Vec::from_iter((!host.is_empty()).then_some(("host", host)));
             pairs.extend(origin.map(|origin| ("origin", origin)));
             let result = identify(&Access::Loopback, &headers(&pairs), None);
             assert_eq!(result.is_ok(), good, "{host} {origin:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_one_client_count_as_one() {
+        for (one, other, same) in [
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "::ffff:192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+            ("2001:db8::1", "2001:db8::2:3:4:5", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+        ] {
+            let [one, other] = [one, other].map(|it| network(it.parse().unwrap()));
+            assert_eq!(one == other, same, "{one} {other}");
         }
     }
 

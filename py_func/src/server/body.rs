@@ -21,7 +21,7 @@ use super::settings::Limits;
 const SMALL: usize = 64 << 10;
 
 /// So many bytes of a body buy another second for the rest of it.
-const BYTES_PER_SECOND: u64 = 64 << 10;
+pub(super) const BYTES_PER_SECOND: u64 = 64 << 10;
 
 /// A body that has arrived, and its part of the memory for bodies.
 pub(super) struct Received {
@@ -43,8 +43,10 @@ pub(super) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Resu
     if body.is_end_stream() {
         return Ok(received);
     }
-    // What is announced and does not come is never touched, and costs nothing.
-    received.bytes.reserve_exact(announced);
+    // What is announced and does not come is never touched, and costs nothing; unless the system counts it all the same.
+    if received.bytes.try_reserve_exact(announced).is_err() {
+        return Err(Problem::busy("there is no memory for the body"));
+    }
     let started = Instant::now();
     loop {
         let earned = Duration::from_secs(received.bytes.len() as u64 / BYTES_PER_SECOND);

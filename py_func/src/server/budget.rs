@@ -27,6 +27,11 @@ impl Budget {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Whether nothing more can be reserved.
+    pub(super) fn is_full(&self) -> bool {
+        self.taken() >= self.limit
+    }
+
     /// A reservation that has nothing yet.
     pub(super) fn empty(&self) -> Reserved {
         Reserved { taken: Arc::clone(&self.taken), bytes: 0 }
@@ -69,7 +74,9 @@ mod tests {
         let over = budget.account(20);
         assert!(!budget.extend(&mut first, 1));
         assert_eq!(budget.taken(), 26);
+        assert!(budget.is_full());
         drop(over);
+        assert!(!budget.is_full());
         assert!(budget.extend(&mut first, 4));
         drop(first);
         assert_eq!(budget.taken(), 0);

@@ -1,6 +1,6 @@
 //! Calls that were made: the last ones in short, and the asynchronous ones with all that they have left, for a time.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,6 +16,9 @@ use crate::call::{CallFailure, Output};
 
 /// How much is remembered of an output, of standard output, of standard error, and of a traceback, in bytes.
 const REMEMBERED: usize = 8 << 10;
+
+/// What a result that is kept counts for besides what the call has left, in bytes: names, numbers, and its places in tables.
+const KEPT: usize = 4 << 10;
 
 /// A call in short.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -102,7 +105,14 @@ pub(super) struct Calls {
     results: Duration,
     limit: usize,
     ended: Mutex<VecDeque<Arc<Details>>>,
-    asynchronous: Mutex<HashMap<u64, Arc<Asynchronous>>>,
+    asynchronous: Mutex<Table>,
+}
+
+/// The asynchronous calls. Those whose results are kept may be a great many more than those under way, and few requests are about all.
+#[derive(Default)]
+struct Table {
+    under_way: BTreeMap<u64, Arc<Asynchronous>>,
+    kept: HashMap<u64, Arc<Asynchronous>>,
 }
 
 /// An asynchronous call.
@@ -163,9 +173,9 @@ impl Calls {
             .take(count)
             .cloned()
             .collect();
-        let running = locked(&self.asynchronous);
-        let running = running.values().filter(|it| it.kept().is_none()).map(|it| &it.begun.summary);
-        list.extend(running.filter(wanted).cloned());
+        let asynchronous = locked(&self.asynchronous);
+        list.extend(asynchronous.under_way.values().map(|it| &it.begun.summary).filter(wanted).cloned());
+        drop(asynchronous);
         list.sort_by_key(|it| std::cmp::Reverse(it.id));
         list.truncate(count);
         list
@@ -181,14 +191,14 @@ impl Calls {
 
     /// An asynchronous call whose result is still to come or is still kept.
     pub(super) fn asynchronous(&self, id: u64) -> Option<Arc<Asynchronous>> {
-        locked(&self.asynchronous).get(&id).cloned()
+        let table = locked(&self.asynchronous);
+        table.under_way.get(&id).or_else(|| table.kept.get(&id)).cloned()
     }
 
     /// Begins an asynchronous call, unless too many are under way.
     pub(super) fn begin(&self, summary: Summary) -> Option<Arc<Asynchronous>> {
         let mut calls = locked(&self.asynchronous);
-        let under_way = calls.values().filter(|it| it.kept().is_none()).count();
-        if under_way >= self.limit {
+        if calls.under_way.len() >= self.limit {
             return None;
         }
         let (id, user) = (summary.id, summary.user.clone());
@@ -202,39 +212,48 @@ impl Calls {
         };
         let call =
             Arc::new(Asynchronous { user, begun, cancel: Notify::new(), result: watch::Sender::new(None) });
-        calls.insert(id, Arc::clone(&call));
+        calls.under_way.insert(id, Arc::clone(&call));
         Some(call)
     }
 
     /// Keeps the result of an asynchronous call.
     pub(super) fn finish(
         &self,
-        call: &Asynchronous,
         details: Arc<Details>,
         result: Option<Result<Output, CallFailure>>,
         reserved: Reserved,
     ) {
+        let id = details.summary.id;
         self.remember(Arc::clone(&details));
         let until = Instant::now() + self.results;
-        call.result.send_replace(Some(Arc::new(Kept { details, result, until, _reserved: reserved })));
+        let kept = Arc::new(Kept { details, result, until, _reserved: reserved });
+        let mut calls = locked(&self.asynchronous);
+        if let Some(call) = calls.under_way.remove(&id) {
+            call.result.send_replace(Some(kept));
+            calls.kept.insert(id, call);
+        }
     }
 
     /// Forgets the result of an asynchronous call.
     pub(super) fn forget(&self, id: u64) {
-        locked(&self.asynchronous).remove(&id);
+        locked(&self.asynchronous).kept.remove(&id);
     }
 
     /// Forgets results whose time is over.
     pub(super) fn expire(&self) {
         let now = Instant::now();
-        locked(&self.asynchronous).retain(|_, call| call.kept().is_none_or(|it| it.until > now));
+        let mut calls = locked(&self.asynchronous);
+        calls.kept.retain(|_, call| call.kept().is_none_or(|it| it.until > now));
+        // The room that a great many once took.
+        if calls.kept.capacity() > 2 * calls.kept.len() {
+            calls.kept.shrink_to_fit();
+        }
     }
 
     /// How many asynchronous calls are under way, and how many results are kept.
     pub(super) fn counts(&self) -> (usize, usize) {
         let calls = locked(&self.asynchronous);
-        let kept = calls.values().filter(|it| it.kept().is_some()).count();
-        (calls.len() - kept, kept)
+        (calls.under_way.len(), calls.kept.len())
     }
 }
 
@@ -284,6 +303,20 @@ impl Summary {
             }
         }
         Details { summary: self, failure, output, stdout, stderr, truncated }
+    }
+}
+
+impl Details {
+    /// What the result of a call takes of the memory while it is kept, in bytes.
+    pub(super) fn held(&self, result: Option<&Result<Output, CallFailure>>) -> usize {
+        let left = match result {
+            Some(Ok(output)) => output.output.len() + output.stdout.len() + output.stderr.len(),
+            Some(Err(failure)) => failure.stdout.len() + failure.stderr.len(),
+            None => 0,
+        };
+        let heads = self.output.0.len() + self.stdout.0.len() + self.stderr.0.len();
+        let failure = self.failure.as_ref().map_or(0, |it| it.message.len() + it.text.len());
+        KEPT + left + heads + failure
     }
 }
 

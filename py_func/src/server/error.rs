@@ -44,6 +44,13 @@ pub enum ServerError {
         reason: String,
     },
 
+    /// What the environment says about traces cannot be used.
+    #[error("send traces: {reason}")]
+    Traces {
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// The image cannot be used.
     #[error(transparent)]
     Runtime(#[from] crate::Error),
@@ -81,6 +88,7 @@ impl ServerError {
             Self::State(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
+            Self::Traces { .. } => Some("look at the variables whose names begin with OTEL_".to_owned()),
             Self::Tls { .. } | Self::Tokens { .. } | Self::Threads(_) => None,
         }
     }

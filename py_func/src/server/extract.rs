@@ -1,11 +1,13 @@
 //! What handlers take out of requests, checked.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path};
+use axum::http::Uri;
 use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -22,7 +24,7 @@ use crate::function::is_valid_name;
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct UserPath {
-    /// Whose state.
+    /// Whose state or files.
     #[param(pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$")]
     pub(super) user: String,
 }
@@ -50,6 +52,18 @@ pub(super) struct KeyPath {
     /// Which value: 1 to 512 bytes of UTF-8.
     #[param(min_length = 1, max_length = 512)]
     pub(super) key: String,
+}
+
+/// User and file in a path. The client may act for the user.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct FilePath {
+    /// Whose file.
+    #[param(pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}$")]
+    pub(super) user: String,
+    /// Which file: names of folders and of the file, with `/` between them.
+    #[param(value_type = String, min_length = 1, max_length = 1024)]
+    pub(super) path: PathBuf,
 }
 
 /// The number of a call in a path.
@@ -94,6 +108,16 @@ impl FromRequestParts<Arc<App>> for KeyPath {
     }
 }
 
+impl FromRequestParts<Arc<App>> for FilePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let (user, path): (String, String) = path(parts, app).await?;
+        check_user(parts, &user)?;
+        Ok(Self { user, path: super::routes::clean_path(&path)? })
+    }
+}
+
 impl FromRequestParts<Arc<App>> for CallPath {
     type Rejection = Problem;
 
@@ -114,7 +138,13 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
-        let pairs = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        Self::of(&parts.uri)
+    }
+}
+
+impl<T: DeserializeOwned> Query<T> {
+    pub(super) fn of(uri: &Uri) -> Result<Self, Problem> {
+        let pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
         let query = T::deserialize(MapDeserializer::<_, serde::de::value::Error>::new(pairs));
         query.map(Self).map_err(|error| Problem::bad_request("query", error.to_string()))
     }

@@ -18,6 +18,8 @@
 //! server from answering. What blocks runs on threads that are for that.
 
 mod access;
+#[cfg(test)]
+mod arbitrary;
 mod body;
 mod budget;
 mod calls;
@@ -27,17 +29,21 @@ mod functions;
 mod json;
 mod listen;
 mod observe;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod problem;
 mod range;
 mod routes;
 mod settings;
 mod stream;
 mod tokens;
+mod trace;
 mod turns;
 mod wire;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
@@ -52,8 +58,10 @@ use tokio_rustls::TlsAcceptor;
 
 pub use calls::{CallState, Details, Summary};
 pub use error::ServerError;
+#[cfg(feature = "otlp")]
+pub use otlp::Exporter;
 pub use problem::ProblemDocument;
-pub use routes::{FunctionDocument, Keys, RuntimeDocument};
+pub use routes::{Folder, FolderEntry, FunctionDocument, Keys, RuntimeDocument};
 pub use settings::{Access, Limits, OnCall, Settings, Tls};
 pub use tokens::Tokens;
 pub use wire::{CallResult, Data, ErrorDocument, RESULT_JSON, UsageDocument};
@@ -170,7 +178,10 @@ impl Server {
     ///
     /// When the threads cannot be started.
     pub fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
+        // Calls compute on other threads, and more than these would only wake each other up.
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let tokio = Builder::new_multi_thread()
+            .worker_threads(processors.div_ceil(2))
             .thread_name("faasm-http")
             .max_blocking_threads(64)
             .enable_io()

@@ -6,18 +6,27 @@ use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::App;
 use super::access::Peer;
-use super::body;
 use super::problem::Problem;
+use super::{body, trace};
 
 /// Nothing in an answer may run, whatever a browser takes it for.
 const ISOLATED: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
+
+/// What functions answer is for pages of this origin alone, whatever a page of another one includes it as.
+const OWN: HeaderValue = HeaderValue::from_static("same-origin");
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// By which a client finds the trace that its request has begun or has become part of.
+const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 
 /// The number of a trace, as in W3C Trace Context: 32 hexadecimal digits.
 #[derive(Clone)]
@@ -30,23 +39,49 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
     let path = request.uri().path().to_owned();
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let trace = trace(request.headers());
-    request.extensions_mut().insert(Trace(trace.clone()));
+    // Names as OpenTelemetry has them, so that collectors understand them.
+    let span = tracing::info_span!(
+        target: "py_func::server",
+        "request",
+        otel.kind = Empty,
+        otel.name = Empty,
+        otel.status_code = Empty,
+        http.request.method = %method,
+        http.route = route.as_ref().map(MatchedPath::as_str),
+        http.response.status_code = Empty,
+        trace = Empty,
+    );
+    let name = std::fmt::from_fn(|f| match &route {
+        Some(route) => write!(f, "{method} {}", route.as_str()),
+        None => write!(f, "{method}"),
+    });
+    let context = trace::begin(&span, trace::given(request.headers()), &name);
+    span.record("trace", &*context.trace);
+    request.extensions_mut().insert(Trace(context.trace.clone()));
 
     let (request, rest) = body::share(request);
 
     app.in_flight.increment(1.0);
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let answered = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
     app.in_flight.decrement(1.0);
     let mut response = answered.unwrap_or_else(|_| Problem::internal("the host panicked").into_response());
     if response.status().is_client_error() || response.status().is_server_error() {
         rest.skip(&app.limits).await;
     }
     // What functions answer must not become a page of this origin.
-    response.headers_mut().entry(CONTENT_SECURITY_POLICY).or_insert(ISOLATED);
-    response.headers_mut().entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    let headers = response.headers_mut();
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(ISOLATED);
+    headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    headers.entry(CROSS_ORIGIN_RESOURCE_POLICY).or_insert(OWN);
+    // Hexadecimal digits and hyphens are a valid header.
+    headers.extend(HeaderValue::from_str(&context.header()).map(|it| (TRACE_RESPONSE, it)));
 
     let (status, seconds) = (response.status(), started.elapsed().as_secs_f64());
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+    drop(span);
     // Of addresses that are no routes there can be any number.
     let route = route.map_or_else(|| "none".to_owned(), |route| route.as_str().to_owned());
     metrics::histogram!("faasm_http_request_duration_seconds", "route" => route.clone()).record(seconds);
@@ -64,7 +99,7 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
         path,
         status = status.as_u16(),
         seconds,
-        trace,
+        trace = context.trace,
     );
     response
 }
@@ -73,55 +108,4 @@ pub(super) async fn observe(State(app): State<Arc<App>>, mut request: Request, n
 fn known(method: &str) -> &'static str {
     const KNOWN: [&str; 5] = ["GET", "HEAD", "POST", "PUT", "DELETE"];
     KNOWN.into_iter().find(|known| *known == method).unwrap_or("other")
-}
-
-/// The trace that a client says the request belongs to, else a new one.
-fn trace(headers: &HeaderMap) -> String {
-    let given = headers.get("traceparent").and_then(|it| it.to_str().ok()).and_then(trace_of);
-    given.map_or_else(new_trace, str::to_owned)
-}
-
-/// The number of the trace in a header `traceparent`: version, trace, parent and flags, in lower-case hexadecimal.
-fn trace_of(value: &str) -> Option<&str> {
-    let mut parts = value.split('-');
-    let hexadecimal = |part: &&str, length: usize| {
-        part.len() == length && part.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let version = parts.next().filter(|it| hexadecimal(it, 2) && *it != "ff")?;
-    let zero = |part: &&str| part.bytes().all(|it| it == b'0');
-    let trace = parts.next().filter(|it| hexadecimal(it, 32) && !zero(it))?;
-    parts.next().filter(|it| hexadecimal(it, 16) && !zero(it))?;
-    parts.next().filter(|it| hexadecimal(it, 2))?;
-    // Later versions may have more parts.
-    (version != "00" || parts.next().is_none()).then_some(trace)
-}
-
-fn new_trace() -> String {
-    // Without randomness a trace has a number that is none, as the standard wants it.
-    let high = getrandom::u64().unwrap_or_default();
-    let low = getrandom::u64().unwrap_or_default();
-    format!("{high:016x}{low:016x}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn traces() {
-        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        for (value, good) in [
-            (format!("00-{trace}-00f067aa0ba902b7-01"), true),
-            (format!("cc-{trace}-00f067aa0ba902b7-01-more"), true),
-            (format!("00-{trace}-00f067aa0ba902b7-01-more"), false),
-            (format!("ff-{trace}-00f067aa0ba902b7-01"), false),
-            (format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)), false),
-            (format!("00-{}-00f067aa0ba902b7-01", trace.to_uppercase()), false),
-            (format!("00-{trace}-0000000000000000-01"), false),
-            (format!("00-{trace}"), false),
-            (String::new(), false),
-        ] {
-            assert_eq!(trace_of(&value), good.then_some(trace), "{value}");
-        }
-    }
 }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::wire;
+use super::{App, wire};
 use crate::call::{CallError, CallFailure};
 use crate::registry::RegistryError;
 use crate::state;
@@ -154,11 +154,11 @@ impl Problem {
     }
 
     /// The answer, for who may want to know all about an import that failed.
-    pub(super) fn into_answer(self, headers: &HeaderMap) -> Response {
+    pub(super) fn into_answer(self, headers: &HeaderMap, app: &App) -> Response {
         match &self.0.failed_load {
             Some(failure) if wire::is_wanted(headers) => {
                 let document = wire::CallResult::new(0, &Err(failure.clone()));
-                (self.0.status, wire::answer(&document)).into_response()
+                (self.0.status, wire::answer(&document, app)).into_response()
             }
             _ => self.into_response(),
         }

@@ -176,6 +176,16 @@ fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
+/// The users that a file names.
+#[cfg(test)]
+pub(super) fn users(text: &str) -> Result<Vec<String>, String> {
+    let named = |token: Token| match token.users {
+        Users::All => Vec::new(),
+        Users::Some(users) => users.to_vec(),
+    };
+    Ok(parse(text)?.into_iter().flat_map(named).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

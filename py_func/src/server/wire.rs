@@ -11,6 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::{App, body};
 use crate::call::{CallError, CallFailure, Output, Usage};
 
 /// The media type of a [`CallResult`]. Who asks for it with `Accept` gets it in place of the output.
@@ -117,13 +118,15 @@ impl CallResult {
 
 /// Whether a client asks for a [`CallResult`].
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
-    headers.get(ACCEPT).is_some_and(|value| value.as_bytes() == RESULT_JSON.as_bytes())
+    let ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut kinds = ranges.flat_map(|value| value.split(',')).filter_map(|range| range.split(';').next());
+    kinds.any(|kind| kind.trim().eq_ignore_ascii_case(RESULT_JSON))
 }
 
 /// A result as an answer.
-pub(super) fn answer(document: &CallResult) -> Response {
+pub(super) fn answer(document: &CallResult, app: &App) -> Response {
     // Strings and numbers can always be written.
-    let body = serde_json::to_vec(document).unwrap_or_default();
+    let body = body::held(serde_json::to_vec(document).unwrap_or_default(), app);
     ([(CONTENT_TYPE, HeaderValue::from_static(RESULT_JSON))], body).into_response()
 }
 

@@ -1,7 +1,10 @@
 //! A server in this process, on a port that was free, with a store of its own, and a client for it.
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
-use std::thread::JoinHandle;
+pub mod process;
+
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use faasm_tests::{limits, text};
 use py_func::server::{ProblemDocument, Server, ServerError, Settings};
@@ -44,7 +47,7 @@ pub fn start_on(runtime: RuntimeBuilder, store: TempDir, change: impl FnOnce(&mu
     let server = Server::bind(settings, runtime, Registry::new(store.path())).unwrap();
     let url = server.url();
     let (stop, stopped) = oneshot::channel::<()>();
-    let thread = std::thread::spawn(move || {
+    let thread = thread::spawn(move || {
         server.run(async move {
             // Being dropped counts as well.
             let _ = stopped.await;
@@ -139,4 +142,14 @@ pub fn problem(answer: Response, status: u16, kind: &str) -> ProblemDocument {
 pub fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
     let value = answer.headers().get(name);
     value.unwrap_or_else(|| panic!("there is no header {name}")).to_str().unwrap()
+}
+
+/// Waits for something that must come true; the test ends if it does not.
+#[track_caller]
+pub fn eventually(mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not come true");
+        thread::sleep(Duration::from_millis(20));
+    }
 }

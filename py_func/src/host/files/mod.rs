@@ -22,13 +22,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-pub(crate) use shared::{Lock, SharedFiles, UserFiles};
-pub(crate) use types::Errno;
+pub(crate) use shared::{Lock, SharedFile, SharedFiles, UserFiles};
+pub(crate) use types::{Errno, FileType};
 pub(crate) use volume::{TOP, Volume};
 
 use place::{DEVICE_NAMES, Device, Found, Place, ROOT, Which};
-use shared::{Options, SharedFile};
-use types::{FileType, Stat, Times, fdflags, oflags, rights};
+use shared::Options;
+use types::{Stat, Times, fdflags, oflags, rights};
 use volume::Inode;
 
 /// How many descriptors a call may have, and the largest is one less.

@@ -4,6 +4,9 @@
 //! What a user has is counted by looking through the directory, and from then on with every change; since another process may
 //! change it, too, it is looked through again now and then.
 
+#[cfg(feature = "server")]
+mod whole;
+
 use std::collections::HashMap;
 use std::fs::{File, FileTimes, TryLockError};
 use std::io;

@@ -7,7 +7,8 @@ const LISTED = 50;
 
 const element = (id) => document.getElementById(id);
 let token = sessionStorage.getItem("token") ?? "";
-let calls = [];
+let functions = null;
+let calls = null;
 let opened = null;
 
 class Problem extends Error {}
@@ -73,16 +74,20 @@ function encoded(user, name) {
 // Functions
 
 async function loadFunctions() {
-  const functions = await (await request("/p")).json();
+  const before = JSON.stringify(functions);
+  functions = await (await request("/p")).json();
+  // What has not changed keeps its focus and its place.
+  if (JSON.stringify(functions) === before) return;
   const names = functions.map((it) => `${it.user}/${it.function}`);
-  element("no-functions").hidden = names.length > 0;
+  for (const id of ["no-functions", "example"]) element(id).hidden = names.length > 0;
+  element("run").disabled = names.length === 0;
   element("functions").replaceChildren(
     ...functions.map((it, index) =>
       make(
         "li",
         {},
         make("button", { type: "button", title: "Call it", onclick: () => choose(names[index]) }, names[index]),
-        make("span", {}, size(it.bytes)),
+        make("span", { title: `uploaded ${new Date(it.uploaded * 1000).toLocaleString()}` }, it.is_package ? `package, ${size(it.bytes)}` : size(it.bytes)),
       ),
     ),
   );
@@ -109,6 +114,7 @@ async function upload(files) {
   const user = element("user").value;
   for (const file of files) {
     const name = file.name.replace(/\.py$/, "");
+    report.hidden = false;
     report.className = "";
     report.textContent = `Uploading ${file.name}…`;
     try {
@@ -118,7 +124,7 @@ async function upload(files) {
       await loadFunctions();
       element("function").value = `${user}/${name}`;
     } catch (error) {
-      report.className = "bad";
+      report.className = "bad text";
       report.textContent = `${file.name}: ${error.message}`;
       return;
     }
@@ -189,6 +195,7 @@ async function loadCalls() {
 function drawCalls() {
   const focused = document.activeElement?.dataset?.call;
   element("no-calls").hidden = calls.length > 0;
+  element("table").hidden = calls.length === 0;
   const details = opened && element("calls").querySelector("tr.details");
   const rows = calls.slice(0, LISTED).flatMap((call) => {
     const time = new Date(call.started * 1000).toLocaleTimeString([], { hourCycle: "h23" });
@@ -198,14 +205,13 @@ function drawCalls() {
       { type: "button", "data-call": call.id, "aria-expanded": isOpen, onclick: () => toggleCall(call.id) },
       time,
     );
-    const good = call.state === "running" || call.status === 0;
-    const result = call.error ?? (call.status === undefined ? call.state : `status ${call.status}`);
+    const kind = call.state === "running" ? "note" : call.status === 0 ? "good" : "bad";
     const row = make(
       "tr",
       {},
       make("td", {}, toggle),
-      make("td", {}, `${call.user}/${call.function}${call.entry ? ` ${call.entry}` : ""}`),
-      make("td", { class: good ? "good" : "bad" }, result),
+      make("td", { class: "name" }, `${call.user}/${call.function}${call.entry ? ` ${call.entry}` : ""}`),
+      make("td", { class: kind }, outcome(call)),
       make("td", { class: "number" }, duration(call.seconds)),
     );
     return isOpen && details ? [row, details] : [row];
@@ -214,54 +220,80 @@ function drawCalls() {
   if (focused) element("calls").querySelector(`[data-call="${focused}"]`)?.focus();
 }
 
+/** How a call has ended, in a word or two. */
+function outcome(call) {
+  return call.error ?? (call.status === undefined ? call.state : `status ${call.status}`);
+}
+
 async function toggleCall(id) {
   element("calls").querySelector("tr.details")?.remove();
   opened = opened === id ? null : id;
   drawCalls();
   if (opened === null) return;
-  const call = await (await request(`/calls/${id}`)).json();
+  const content = await describe(id);
   if (opened !== id) return;
-  const content = parts(call, call.failure);
-  if (call.truncated) content.push(make("p", { class: "note" }, "Only the beginning is kept."));
-  content.push(make("p", { class: "note" }, `call ${id}, version ${call.version}, trace ${call.trace}`));
   const button = element("calls").querySelector(`[data-call="${id}"]`);
   button?.closest("tr").after(make("tr", { class: "details" }, make("td", { colspan: "4" }, ...content)));
+}
+
+/** All that is known of a call, or why nothing is. */
+async function describe(id) {
+  try {
+    const call = await (await request(`/calls/${id}`)).json();
+    const content = parts(call, call.failure);
+    if (call.truncated) content.push(make("p", { class: "note" }, "Only the beginning is kept."));
+    content.push(make("p", { class: "note" }, `call ${id}, version ${call.version}, trace ${call.trace}`));
+    return content;
+  } catch (error) {
+    return [make("p", { class: "bad" }, error.message)];
+  }
+}
+
+/** A power of ten of seconds, as a label has it. */
+function round(power) {
+  if (power >= 0) return `${10 ** power} s`;
+  return power >= -3 ? `${10 ** (power + 3)} ms` : `${10 ** (power + 6)} µs`;
 }
 
 /** Latencies over the order of calls, on a logarithmic scale. */
 function drawChart() {
   const chart = element("chart");
   const ended = calls.filter((call) => call.seconds !== undefined).reverse();
+  chart.toggleAttribute("hidden", ended.length === 0);
+  element("figures").hidden = ended.length === 0;
   if (ended.length === 0) {
-    chart.replaceChildren();
-    element("summary").textContent = "No calls have ended yet.";
+    element("summary").textContent = "There are no calls yet.";
     return;
   }
   const values = ended.map((call) => Math.max(call.seconds, 1e-6));
   const low = Math.floor(Math.log10(Math.min(...values)));
   const high = Math.max(Math.ceil(Math.log10(Math.max(...values))), low + 1);
-  const [left, right, top, bottom] = [62, 394, 12, 228];
+  const [left, right, top, bottom] = [58, 396, 10, 220];
   const y = (seconds) => bottom - ((Math.log10(seconds) - low) / (high - low)) * (bottom - top);
   const x = (index) => (ended.length === 1 ? (left + right) / 2 : left + 8 + (index / (ended.length - 1)) * (right - left - 16));
   const grid = [];
   for (let power = low; power <= high; power++) {
     const at = y(10 ** power);
     grid.push(make("line", { x1: left, x2: right, y1: at, y2: at }));
-    grid.push(make("text", { x: left - 8, y: at + 4, "text-anchor": "end" }, duration(10 ** power)));
+    grid.push(make("text", { x: left - 8, y: at + 4, "text-anchor": "end" }, round(power)));
   }
   const dots = ended.map((call, index) =>
     make(
       "circle",
       { cx: x(index), cy: y(values[index]), r: 3.5, class: call.status === 0 ? "" : "bad" },
-      make("title", {}, `${call.user}/${call.function}: ${duration(call.seconds)}`),
+      make("title", {}, `${call.user}/${call.function}: ${outcome(call)} in ${duration(call.seconds)}`),
     ),
   );
   chart.replaceChildren(...grid, ...dots);
   const sorted = [...values].sort((a, b) => a - b);
   const quantile = (share) => duration(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);
   const failed = ended.filter((call) => call.status !== 0).length;
-  element("summary").textContent =
-    `${ended.length} calls: half took up to ${quantile(0.5)}, 99 of 100 up to ${quantile(0.99)}; ${failed} did not end with status 0.`;
+  element("median").textContent = quantile(0.5);
+  element("slow").textContent = quantile(0.99);
+  element("failed").textContent = failed;
+  element("failed").className = failed > 0 ? "bad" : "";
+  const which = ended.length === 1 ? "The last call" : `The last ${ended.length} calls, the newest on the right`;
+  element("summary").textContent = `${which}; red: did not end with status 0.`;
 }
 
 // The page

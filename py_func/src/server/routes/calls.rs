@@ -37,9 +37,9 @@ pub(super) struct Which {
     #[serde(default, deserialize_with = "extract::parsed")]
     #[param(value_type = Option<u64>)]
     after: Option<u64>,
-    /// How many, 1000 at most.
+    /// How many; of more than 1000 the newest 1000 are answered.
     #[serde(default, deserialize_with = "extract::parsed")]
-    #[param(value_type = Option<u64>, default = 100, maximum = 1000)]
+    #[param(value_type = Option<u64>, default = 100, minimum = 0)]
     limit: Option<usize>,
 }
 
@@ -183,7 +183,7 @@ pub(super) async fn result(
 ) -> Result<Response, Problem> {
     let kept = ended(&app, &principal, id, &wait).await?;
     let document = kept.document().ok_or_else(|| cancelled(id))?;
-    Ok(wire::answer(&document))
+    Ok(wire::answer(&document, &app))
 }
 
 /// Get what a call wrote to standard output and standard error, one after the other, and its traceback.

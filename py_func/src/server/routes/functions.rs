@@ -152,7 +152,7 @@ pub(super) async fn put(
     let received = body::read(&app, &headers, body).await?;
     let (stored, new) = match app.functions.upload(user, name, received.bytes).await {
         Ok(uploaded) => uploaded,
-        Err(problem) => return Ok(problem.into_answer(&headers)),
+        Err(problem) => return Ok(problem.into_answer(&headers, &app)),
     };
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, [(ETAG, tag(&stored.sha256))], Json(FunctionDocument::from(stored))).into_response())

@@ -92,14 +92,14 @@ pub(super) async fn invoke(
     let asynchronous = options.asynchronous;
     let invocation = match Invocation::new(&app, &user, &name, options, trace).await {
         Ok(invocation) => invocation,
-        Err(problem) => return Ok(problem.into_answer(&headers)),
+        Err(problem) => return Ok(problem.into_answer(&headers, &app)),
     };
     let input = body::read(&app, &headers, body).await?;
     if asynchronous {
         return Ok(started(&invocation.spawn(input)?));
     }
     let ended = invocation.run(input).await;
-    Ok(if wire::is_wanted(&headers) { ended.into_document() } else { ended.into_answer(&app) })
+    Ok(if wire::is_wanted(&headers) { ended.into_document(&app) } else { ended.into_answer(&app) })
 }
 
 /// The answer to who asked for an asynchronous call.
@@ -143,6 +143,10 @@ impl Invocation {
         }
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Problem::bad_request("timeout", "a call needs some time"));
+        }
+        // What a call leaves cannot be refused, so that there has to be room before.
+        if app.budget.is_full() {
+            return Err(Problem::busy("requests and results take all the memory that there is for them"));
         }
         let (stored, function) = app.functions.get(user, name).await?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -197,15 +201,11 @@ impl Invocation {
                 Either::Right(_) => None,
             };
             drop(reserved);
-            let held = match &result {
-                Some(Ok(output)) => output.output.len() + output.stdout.len() + output.stderr.len(),
-                Some(Err(failure)) => failure.stdout.len() + failure.stderr.len(),
-                None => 0,
-            };
             let Self { app, summary, started, .. } = self;
             let details = Arc::new(summary.ended(started, result.as_ref()));
             report(&app, &details);
-            app.calls.finish(&call, details, result, app.budget.account(held));
+            let held = app.budget.account(details.held(result.as_ref()));
+            app.calls.finish(details, result, held);
         });
         Ok(summary)
     }
@@ -242,14 +242,14 @@ impl Ended {
     }
 
     /// A document with all that the call has left.
-    fn into_document(self) -> Response {
+    fn into_document(self, app: &App) -> Response {
         let status = match &self.result {
             Ok(_) => StatusCode::OK,
             Err(failure) => Problem::failed_call(failure).status(),
         };
         let headers = self.headers();
         let document = CallResult::new(self.id, &self.result);
-        (status, headers, wire::answer(&document)).into_response()
+        (status, headers, wire::answer(&document, app)).into_response()
     }
 
     fn headers(&self) -> HeaderMap {

@@ -22,7 +22,7 @@ use crate::server::wire::Binary;
 #[derive(Deserialize, ToSchema)]
 #[serde(default)]
 #[derive(Default)]
-pub(super) struct Message {
+pub(in crate::server) struct Message {
     /// Whose function it is, unless `py_user` says so; `python` for functions in Python.
     user: String,
     /// Which function, unless `py_func` says so; `py_func` for functions in Python.
