@@ -233,7 +233,11 @@ fn tar(members: &[(&str, tar::EntryType)]) -> Vec<u8> {
 
 #[test]
 fn what_is_no_http_harms_nobody() {
-    let server = start_with(|settings| settings.limits.body_timeout = Duration::from_secs(5));
+    // Connections that could go on end soon.
+    let server = start_with(|settings| {
+        settings.limits.header_timeout = Duration::from_secs(1);
+        settings.limits.body_timeout = Duration::from_secs(1);
+    });
     server.upload("f", ECHO);
     let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(40 << 10));
     let post = |headers: &str, body: &str| {
@@ -261,7 +265,6 @@ fn what_is_no_http_harms_nobody() {
         (&post("Transfer-Encoding: gzip", ""), "400"),
         (&post("Transfer-Encoding: chunked", "zz\r\n"), "400"),
         (&post("Transfer-Encoding: chunked", "fffffffffffffffff\r\n"), "400"),
-        (&post("Expect: something", ""), "4"),
     ] {
         let answer = raw(&server, sent.as_bytes());
         let start = format!("HTTP/1.1 {status}");
@@ -275,12 +278,11 @@ fn what_is_no_http_harms_nobody() {
     assert_eq!(server.post("/invoke/python/f", "still").text().unwrap(), "still");
 }
 
-/// What the server answers to some bytes, after which nothing comes.
+/// What the server answers to some bytes until it closes the connection.
 fn raw(server: &Running, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
     // It may have answered before all was sent.
     let _ = stream.write_all(bytes);
-    let _ = stream.shutdown(std::net::Shutdown::Write);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()

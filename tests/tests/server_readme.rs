@@ -45,7 +45,7 @@ fn the_examples_do_what_they_say() {
     }
     let answer = |part: &str| {
         let found = answers.iter().find(|(url, _)| url.contains(part));
-        found.map(|(_, output)| output.as_str()).unwrap_or_else(|| panic!("no example has {part}"))
+        found.map_or_else(|| panic!("no example has {part}"), |(_, output)| output.as_str())
     };
     assert_eq!(answer("/output"), answer("/invoke/python/hello"));
     assert!(answer("/invoke/python/hello").contains("world"));

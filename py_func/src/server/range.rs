@@ -58,9 +58,9 @@ pub(super) fn written(value: Option<&HeaderValue>) -> Result<Option<Part>, Probl
     let (first, last) = range.split_once('-').ok_or_else(unreadable)?;
     let (first, last) = (number(first, "Content-Range")?, number(last, "Content-Range")?);
     let total = if total == "*" { None } else { Some(number(total, "Content-Range")?) };
-    // The sum is one more than the last byte, which no value can have anyway.
-    let length = last.checked_sub(first).and_then(|it| it.checked_add(1)).ok_or_else(unreadable)?;
-    if !unit.eq_ignore_ascii_case("bytes") || total.is_some_and(|total| last >= total) {
+    // No value has a byte after which there can be no other.
+    let length = last.checked_add(1).and_then(|end| end.checked_sub(first)).ok_or_else(unreadable)?;
+    if length == 0 || !unit.eq_ignore_ascii_case("bytes") || total.is_some_and(|total| last >= total) {
         return Err(unreadable());
     }
     Ok(Some(Part { start: first, length, total }))
@@ -125,6 +125,8 @@ mod tests {
             ("bytes 0-10/10", None),
             ("bytes */10", None),
             ("bytes 0-18446744073709551615/*", None),
+            ("bytes 18446744073709551615-18446744073709551615/*", None),
+            ("bytes 5-4/*", None),
             ("lines 0-4/10", None),
             ("bytes=0-4/10", None),
             ("", None),
