@@ -21,6 +21,7 @@ fn the_examples_do_what_they_say() {
     let functions = directory.path().join("functions");
     fs::create_dir(&functions).unwrap();
     fs::write(functions.join("watched.py"), "def faasm_main(): pass\n").unwrap();
+    fs::write(directory.path().join("data.csv"), "a,b\n1,2\n").unwrap();
     fs::write(directory.path().join("hello.py"), faasm_tests::function_source("hello")).unwrap();
     let server = serve(home.path(), &["--watch", functions.to_str().unwrap()]);
 
@@ -50,6 +51,8 @@ fn the_examples_do_what_they_say() {
     assert_eq!(answer("/output"), answer("/invoke/python/hello"));
     assert!(answer("/invoke/python/hello").contains("world"));
     assert!(answers.iter().any(|(url, output)| url.contains("/s/python/key") && output == "value"));
+    let file = fs::read(home.path().join("files/python/data.csv")).unwrap();
+    assert_eq!(file, b"a,b\n1,2\n");
     assert!(answer("/metrics").contains("faasm_calls_total"));
 }
 
