@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Tree(Tree),
     Recipe(Recipe),
     Codegen(Codegen),
+    Package(Package),
+    Fetch(Fetch),
     Doctor(Doctor),
     Cache(Cache),
     Completions(Completions),
@@ -304,6 +306,11 @@ pub(crate) struct Serve {
     pub(crate) limits: Limits,
     #[command(flatten)]
     pub(crate) image: Image,
+    /// Fetch a bundle first, as `cargo faasm fetch` does, and run its runtime
+    #[arg(long, value_name = "URL", conflicts_with = "directory")]
+    pub(crate) runtime: Option<String>,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
     #[command(flatten)]
     pub(crate) message: Message,
 }
@@ -521,6 +528,95 @@ pub(crate) struct Codegen {
     pub(crate) image: Image,
     #[command(flatten)]
     pub(crate) message: Message,
+}
+
+/// Bundle the runtime into one file, for other machines
+///
+/// A bundle has the WebAssembly module, the library, the initialised memory, a bill of materials and licences. The same image makes the same
+/// bytes. It is compiled where it is fetched, unless it has machine code and is trusted there. Prints the bundle's path, or where it was
+/// published.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm package
+  cargo faasm package --target x86_64-unknown-linux-gnu --target aarch64-unknown-linux-gnu --include functions
+  cargo faasm package --version 1.2.0 --sign release.key --to s3://bucket/runtimes")]
+pub(crate) struct Package {
+    /// Add machine code for a target triple, or for exactly this processor
+    #[arg(long = "target", value_name = "TRIPLE|native")]
+    pub(crate) targets: Vec<String>,
+    /// Add what is in the store
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) include: Vec<Include>,
+    /// Its version [default: that of the package, else of cargo-faasm]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) version: Option<String>,
+    /// The directory to write it into
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) output: PathBuf,
+    /// How much time to spend on making it small
+    #[arg(long, value_name = "LEVEL", default_value_t = faasm_bundle::DEFAULT_COMPRESSION,
+        value_parser = clap::value_parser!(i32).range(1..=i64::from(faasm_bundle::HIGHEST_COMPRESSION)))]
+    pub(crate) compression: i32,
+    /// Write a container image in its place, with the server, for Linux and this kind of processor: an archive of an OCI image layout, as
+    /// `docker load`, `podman load` and `skopeo copy oci-archive:FILE` take it
+    #[arg(long, conflicts_with_all = ["include", "sign", "to"])]
+    pub(crate) oci: bool,
+    /// Print manifests for Kubernetes, which run the container image of this name, and do nothing else
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["oci", "targets", "include", "sign", "to"])]
+    pub(crate) kubernetes: Option<String>,
+    /// The program `py_func` for the container image [default: beside cargo-faasm, else on PATH]
+    #[arg(long, value_name = "FILE", requires = "oci")]
+    pub(crate) server: Option<PathBuf>,
+    /// Sign it with a private key of minisign; its password is asked for, or taken from FAASM_SIGN_PASSWORD
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign: Option<PathBuf>,
+    /// Publish it below a URL, such as `s3://bucket/prefix`, or in a directory
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    /// Replace another bundle that was published by the same name
+    #[arg(long, requires = "to")]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) image: Image,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Include {
+    /// All functions
+    Functions,
+}
+
+/// Fetch a bundle, and make its runtime the store's
+///
+/// Everything is verified before it is used. Machine code is compiled here, unless that of the bundle is trusted. Functions of the bundle
+/// are added, and those of which the store has another version left alone. What was cut off goes on when it is run again.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm fetch py_func-1.2.0-x86_64-unknown-linux-gnu.tar.zst --trust-local
+  cargo faasm fetch s3://bucket/runtimes/py_func-1.2.0-x86_64-unknown-linux-gnu.tar.zst --trust release.pub")]
+pub(crate) struct Fetch {
+    /// The bundle: a path, or a URL that begins with file://, s3://, gs://, az:// or https://
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// How far a bundle is trusted.
+#[derive(Debug, Args)]
+pub(crate) struct Trust {
+    /// A public key of minisign, or its file: the bundle must be signed by it, and its machine code is used
+    #[arg(long, value_name = "KEY", env = "FAASM_TRUST", hide_env_values = true)]
+    pub(crate) trust: Option<String>,
+    /// Use the machine code of a bundle that is a file of this machine, as if a program was installed
+    #[arg(long)]
+    pub(crate) trust_local: bool,
 }
 
 /// Check whether this machine has what is needed

@@ -15,6 +15,7 @@
 use std::process::ExitCode;
 
 use faasm_build_support::Error as BuildError;
+use faasm_bundle::Error as BundleError;
 use py_func::server::ServerError;
 use py_func::state::Error as StateError;
 use py_func::{CallError, CallFailure, Error as RuntimeError, RegistryError};
@@ -137,6 +138,7 @@ fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
         || error.is::<faasm_recipe::Error>()
         || error.is::<faasm_recipe::BadRequirement>()
         || error.is::<faasm_image::Error>()
+        || error.is::<BundleError>()
         || error.is::<RuntimeError>()
         || error.is::<RegistryError>()
         || error.is::<ServerError>()
@@ -160,6 +162,8 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<String>) {
             (call_exit(&failure.error), failure.error.hint())
         } else if let Some(error) = runtime_error(cause) {
             (runtime_exit(error), error.hint())
+        } else if let Some(error) = bundle_error(cause) {
+            (bundle_exit(error), error.hint())
         } else if let Some(error) = cause.downcast_ref::<RegistryError>() {
             (registry_exit(error), error.hint())
         } else if let Some(error) = cause.downcast_ref::<ServerError>() {
@@ -195,6 +199,25 @@ fn runtime_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a
     match error.downcast_ref() {
         Some(RegistryError::Runtime(error)) => Some(error),
         _ => error.downcast_ref(),
+    }
+}
+
+/// The same of bundles.
+fn bundle_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a BundleError> {
+    match error.downcast_ref() {
+        Some(RegistryError::Bundle(error)) => Some(error),
+        _ => error.downcast_ref(),
+    }
+}
+
+fn bundle_exit(error: &BundleError) -> Exit {
+    match error {
+        BundleError::Content { .. }
+        | BundleError::Key { .. }
+        | BundleError::Location { .. }
+        | BundleError::Published { .. } => Exit::Input,
+        BundleError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::Input,
+        _ => Exit::Environment,
     }
 }
 

@@ -10,6 +10,7 @@ mod image;
 mod layout;
 mod locking;
 mod manifest;
+mod materials;
 mod package;
 mod progress;
 mod remote;

@@ -30,6 +30,7 @@ pub(crate) enum Place {
 /// A package that depends on `py_func`.
 pub(crate) struct Package {
     name: String,
+    version: String,
     id: PackageId,
     manifest: PathBuf,
     target_directory: PathBuf,
@@ -67,6 +68,7 @@ pub(crate) fn locate(global: &Global) -> anyhow::Result<Place> {
     Ok(match nearest.filter(|package| may_make_image(package)) {
         Some(package) => Place::Package(Package {
             name: package.name.to_string(),
+            version: package.version.to_string(),
             id: package.id.clone(),
             manifest: package.manifest_path.clone().into_std_path_buf(),
             target_directory,
@@ -87,6 +89,11 @@ impl Package {
     /// The directory with its `Cargo.toml`.
     pub(crate) fn directory(&self) -> &Path {
         self.manifest.parent().unwrap_or(Path::new("."))
+    }
+
+    /// Its version.
+    pub(crate) fn version(&self) -> &str {
+        &self.version
     }
 
     /// Where the image is laid out by a build with these arguments.
@@ -185,6 +192,7 @@ mod tests {
     fn the_layout_follows_the_target_directory() {
         let package = Package {
             name: "p".to_owned(),
+            version: "0.1.0".to_owned(),
             id: PackageId { repr: "p".to_owned() },
             manifest: PathBuf::from("/p/Cargo.toml"),
             target_directory: PathBuf::from("/p/target"),

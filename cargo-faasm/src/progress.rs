@@ -1,5 +1,6 @@
 //! The steps of a build as people see them: progress bars on a terminal, lines elsewhere.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -138,6 +139,62 @@ impl Drop for Display {
     fn drop(&mut self) {
         if let Some(bars) = &self.bars {
             let _ = bars.clear();
+        }
+    }
+}
+
+/// The display of a transfer: a bar on a terminal, else one line when it begins.
+pub(crate) struct Transfer {
+    bar: Option<ProgressBar>,
+    shell: Shell,
+    verb: &'static str,
+    what: String,
+    begun: Cell<bool>,
+}
+
+impl Transfer {
+    pub(crate) fn new(shell: Shell, verb: &'static str, what: String) -> Self {
+        let bar = (!shell.is_quiet() && shell::can_show_bars()).then(|| {
+            let prefix = if shell::has_color() { "{prefix:>12.cyan.bold}" } else { "{prefix:>12}" };
+            let template = format!("{prefix} {{wide_msg}} {{bytes}} of {{total_bytes}} {{bytes_per_sec}}");
+            let style =
+                ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::hidden().with_style(style).with_prefix(verb).with_message(what.clone())
+        });
+        Self { bar, shell, verb, what, begun: Cell::new(false) }
+    }
+
+    /// So many bytes of so many are there.
+    pub(crate) fn show(&self, done: u64, total: u64) {
+        let begins = !self.begun.replace(true);
+        match &self.bar {
+            Some(bar) => {
+                if begins {
+                    bar.set_draw_target(ProgressDrawTarget::stderr());
+                }
+                bar.set_length(total);
+                bar.set_position(done);
+            }
+            None if begins => {
+                self.shell.status(self.verb, format_args!("{} ({})", self.what, show_size(total)));
+            }
+            None => {}
+        }
+    }
+
+    /// Prints something where the bar does not overwrite it.
+    pub(crate) fn above(&self, print: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
     }
 }

@@ -180,6 +180,8 @@ impl Image {
         }
         for package in &packages {
             key = key.value(&format!("package {}", package.name), package.key.hex());
+            // The manifest names it.
+            key = key.value(&format!("version {}", package.name), &package.version);
         }
         if !self.whole_packages.is_empty() {
             key = key.value("whole", self.whole_packages.join(" "));
@@ -221,7 +223,9 @@ impl Image {
                     ("preload", &self.preload.join(" ")),
                 ]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+                .into_iter()
+                .chain(packages.iter().map(|it| (format!("{PACKAGE}{}", it.name), it.version.clone())))
+                .collect(),
             };
             manifest.write(directory).map_err(image_error("write the manifest of the image"))?;
             age(&directory.join(MANIFEST))
@@ -251,6 +255,9 @@ fn age(path: &Path) -> Result<()> {
     file.and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH))
         .map_err(Error::io("set the time of", path))
 }
+
+/// What the names of packages among an image's inputs begin with. The value is the version.
+pub(crate) const PACKAGE: &str = "package ";
 
 const MANIFEST: &str = "manifest.json";
 const WASM: &str = "py_func.wasm";

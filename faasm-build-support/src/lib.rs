@@ -14,6 +14,7 @@
 
 pub mod cache;
 pub mod command;
+pub mod components;
 pub mod cpython;
 mod error;
 mod fs_util;

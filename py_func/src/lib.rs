@@ -42,6 +42,8 @@ pub use error::Error;
 pub use function::{Function, FunctionBuilder};
 pub use interpreter::Interpreter;
 pub use package::{PackageError, pack};
+#[cfg(feature = "bundles")]
+pub use registry::{Fetch, Fetched};
 pub use registry::{RUNTIME_NAME, Registry, RegistryError, StoredFunction, StoredRuntime};
 pub use runtime::{Runtime, RuntimeBuilder};
 pub use sources::{GUEST_SOURCES, PYTHON_SOURCES};

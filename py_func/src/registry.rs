@@ -8,6 +8,8 @@
 //! images/                                          what functions have imported, made again if it is lost
 //! state/                                           the functions' state
 //! files/                                           the functions' shared files
+//! downloads/                                       bundles that are being downloaded
+//! installing/                                      a runtime that is being made from one; `lock` is held meanwhile
 //! lock                                             held by whoever reads (shared) or writes (exclusively)
 //! ```
 //!
@@ -15,13 +17,14 @@
 //! replaced in one step. A process that is killed at any moment therefore leaves the old state or the new one; what it
 //! leaves besides has a name that starts with a dot or is named by nothing, and the next upload removes it.
 
+#[cfg(feature = "bundles")]
+mod bundles;
 mod error;
 mod files;
 
 use std::env;
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,6 +35,8 @@ use sha2::{Digest as _, Sha256};
 use crate::function::{Function, is_valid_name};
 use crate::package;
 use crate::runtime::Runtime;
+#[cfg(feature = "bundles")]
+pub use bundles::{Fetch, Fetched};
 pub use error::RegistryError;
 use files::{Lock, io};
 
@@ -76,7 +81,7 @@ pub struct StoredRuntime {
     pub image: PathBuf,
     /// The version of Python in it.
     pub python: String,
-    /// The SHA-256 of its manifest, in lower-case hexadecimal.
+    /// The SHA-256 of its manifest, followed by that of its bundle if it came in one, in lower-case hexadecimal.
     pub sha256: String,
     /// When it was uploaded.
     pub uploaded: SystemTime,
@@ -258,16 +263,18 @@ impl Registry {
         files::remove_temporary(&runtimes)?;
         let directory = runtimes.join(&sha256);
         if !directory.is_dir() {
-            let permissions = fs::Permissions::from_mode(0o777);
-            let mut builder = tempfile::Builder::new();
-            let new = builder.prefix(files::TEMPORARY).permissions(permissions).tempdir_in(&runtimes);
-            let new = new.map_err(io("create a directory in", &runtimes))?;
+            let new = files::temporary_directory(&runtimes)?;
             files::link_tree(image, new.path())?;
             Image::open(new.path()).and_then(|image| image.verify()).map_err(crate::Error::from)?;
             let new = new.keep();
             fs::rename(&new, &directory).map_err(io("create", &directory))?;
         }
-        let stored = Image::open(&directory).map_err(crate::Error::from)?;
+        self.choose_runtime(sha256)
+    }
+
+    /// Makes one of the runtimes that are there the store's. The lock must be held.
+    fn choose_runtime(&self, sha256: String) -> Result<StoredRuntime> {
+        let stored = Image::open(&self.root.join("runtimes").join(&sha256)).map_err(crate::Error::from)?;
         let meta = RuntimeMeta { python: stored.manifest().python.clone(), sha256, uploaded: now() };
         files::write_json(&self.root.join(RUNTIME), &meta)?;
         Ok(self.stored_runtime(meta))

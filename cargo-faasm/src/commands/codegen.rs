@@ -31,13 +31,7 @@ const COMMON_TARGETS: [&str; 8] = [
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Codegen) -> anyhow::Result<ExitCode> {
     let target = arguments.target.as_str();
     // Asked first, because an image may have to be built before there is something to compile.
-    if let Err(error) = faasm_image::fingerprint(Some(target)) {
-        let known: Vec<&str> =
-            COMMON_TARGETS.into_iter().filter(|it| faasm_image::fingerprint(Some(it)).is_ok()).collect();
-        let hint = format!("targets are, for example, {}", known.join(", "));
-        let failure = input(format!("there is no code generator for the target {target:?}")).hint(hint);
-        return Err(anyhow::Error::new(error).context(failure));
-    }
+    check_target(target)?;
     let image = image::select(*shell, global, &arguments.image, None)?;
     let wasm = image.directory.join(Manifest::read(&image.directory)?.wasm.file);
     let wasm = fs::read(&wasm).with_context(|| format!("failed to read {}", wasm.display()))?;
@@ -57,4 +51,14 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Codegen) -> anyhow
         )?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses targets that no machine code can be made for.
+pub(super) fn check_target(target: &str) -> anyhow::Result<()> {
+    let Err(error) = faasm_image::fingerprint(Some(target)) else { return Ok(()) };
+    let known: Vec<&str> =
+        COMMON_TARGETS.into_iter().filter(|it| faasm_image::fingerprint(Some(it)).is_ok()).collect();
+    let hint = format!("targets are, for example, {}", known.join(", "));
+    let failure = input(format!("there is no code generator for the target {target:?}")).hint(hint);
+    Err(anyhow::Error::new(error).context(failure))
 }

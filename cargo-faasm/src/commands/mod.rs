@@ -6,11 +6,13 @@ mod cache;
 mod codegen;
 mod completions;
 mod doctor;
+mod fetch;
 mod flush;
 mod invoke;
 mod list;
 mod logs;
 mod new;
+mod package;
 mod python;
 mod recipe;
 mod remove;
@@ -48,6 +50,8 @@ pub(crate) fn run(cli: Cli, shell: &Shell) -> anyhow::Result<ExitCode> {
         Command::Tree(arguments) => tree::run(shell, global, &arguments),
         Command::Recipe(arguments) => recipe::run(shell, global, &arguments),
         Command::Codegen(arguments) => codegen::run(shell, global, &arguments),
+        Command::Package(arguments) => package::run(shell, global, &arguments),
+        Command::Fetch(arguments) => fetch::run(shell, global, &arguments),
         Command::Doctor(arguments) => doctor::run(shell, global, &arguments),
         Command::Cache(arguments) => cache::run(shell, &arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -37,8 +37,16 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Serve) -> anyhow::
         ..Settings::default()
     };
     let store = Registry::from_env()?;
-    let image = image::select(*shell, global, &arguments.image, Some(&store))?;
-    let runtime = call::limited(arguments.limits).image(&image.directory);
+    // It keeps the cache from removing the image while it is used.
+    let selected;
+    let image = match &arguments.runtime {
+        Some(url) => super::fetch::fetch(*shell, global, &store, url, &arguments.trust)?.runtime.image,
+        None => {
+            selected = image::select(*shell, global, &arguments.image, Some(&store))?;
+            selected.directory.clone()
+        }
+    };
+    let runtime = call::limited(arguments.limits).image(&image);
     let runtime = runtime.output_limit(arguments.limits.output.unwrap_or(OUTPUT));
     let server = Server::bind(settings, runtime, store)?;
 

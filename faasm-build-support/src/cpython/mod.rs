@@ -32,7 +32,7 @@ pub const SHORT_VERSION: &str = "3.13";
 
 /// The unpacked source, and its part of keys. It is shared by builds, which therefore happen elsewhere and must not have
 /// Python write byte code into it.
-fn source(cx: &Context) -> Result<(PathBuf, Key)> {
+pub(crate) fn source(cx: &Context) -> Result<(PathBuf, Key)> {
     let pin = &source::pin::CPYTHON;
     let key = Key::new().value("sha256", pin.sha256);
     let directory = cx.entry("source", &format!("cpython-{VERSION}"), &key, |directory| {

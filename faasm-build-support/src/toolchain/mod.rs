@@ -5,7 +5,7 @@ mod cxx;
 mod headers;
 mod threads;
 mod wasi_sdk;
-mod zig;
+pub(crate) mod zig;
 
 pub use cxx::{Cxx, cxx};
 pub(crate) use threads::threads;

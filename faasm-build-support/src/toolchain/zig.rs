@@ -41,7 +41,7 @@ const EMPTY_LIBRARIES: [&str; 11] = [
     "wasi-emulated-signal",
 ];
 
-pub(super) struct Zig {
+pub(crate) struct Zig {
     directory: PathBuf,
     key: Key,
     version: &'static str,
@@ -52,13 +52,17 @@ impl Zig {
         self.directory.join("zig")
     }
 
-    pub(super) fn library(&self) -> PathBuf {
+    pub(crate) fn library(&self) -> PathBuf {
         self.directory.join("lib")
+    }
+
+    pub(crate) fn version(&self) -> &'static str {
+        self.version
     }
 }
 
 /// The wheel, unpacked.
-pub(super) fn zig(cx: &Context) -> Result<Zig> {
+pub(crate) fn zig(cx: &Context) -> Result<Zig> {
     let pin = source::pin::zig()?;
     let key = Key::new().value("sha256", pin.sha256);
     let directory = cx.entry("toolchain", &format!("zig-{}", pin.version), &key, |directory| {

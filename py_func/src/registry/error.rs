@@ -11,6 +11,11 @@ pub enum RegistryError {
     #[error(transparent)]
     Runtime(Box<crate::Error>),
 
+    /// A bundle could not be fetched.
+    #[cfg(feature = "bundles")]
+    #[error(transparent)]
+    Bundle(#[from] faasm_bundle::Error),
+
     /// The file system refused something.
     #[error("{action} {}", path.display())]
     Io {
@@ -63,6 +68,8 @@ impl RegistryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Runtime(error) => error.hint(),
+            #[cfg(feature = "bundles")]
+            Self::Bundle(error) => error.hint(),
             Self::Io { path, source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     Some(format!("the disk that holds {} is full", path.display()))

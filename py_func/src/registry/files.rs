@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{RegistryError, Result};
 
 /// What names of files in the making start with.
-pub(super) const TEMPORARY: &str = ".new-";
+const TEMPORARY: &str = ".new-";
 
 /// The lock of a store, which the system gives back when its holder dies.
 pub(super) struct Lock(#[expect(dead_code, reason = "closing the file gives the lock back")] File);
@@ -119,6 +119,13 @@ fn all_names(directory: &Path) -> Result<Vec<std::ffi::OsString>> {
     };
     let names = entries.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>();
     names.map_err(io("read the directory", directory))
+}
+
+/// A directory in the making, removed unless it is kept.
+pub(super) fn temporary_directory(directory: &Path) -> Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    let new = builder.prefix(TEMPORARY).permissions(Permissions::from_mode(0o777)).tempdir_in(directory);
+    new.map_err(io("create a directory in", directory))
 }
 
 /// Copies a tree into the directory `to`, with hard links where the file system allows them.

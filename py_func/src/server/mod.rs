@@ -32,6 +32,7 @@ mod observe;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod problem;
+mod program;
 mod range;
 mod routes;
 mod settings;
@@ -61,6 +62,7 @@ pub use error::ServerError;
 #[cfg(feature = "otlp")]
 pub use otlp::Exporter;
 pub use problem::ProblemDocument;
+pub use program::main;
 pub use routes::{Folder, FolderEntry, FunctionDocument, Keys, RuntimeDocument};
 pub use settings::{Access, Limits, OnCall, Settings, Tls};
 pub use tokens::Tokens;

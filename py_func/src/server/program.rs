@@ -2,22 +2,27 @@
 //!
 //! ```text
 //! py_func --image DIR --listen 0.0.0.0:8080 --tokens FILE
+//! py_func --runtime s3://bucket/py_func-1.2.0-x86_64-unknown-linux-gnu.tar.zst --trust release.pub
 //! py_func token --tokens FILE alice bob
 //! ```
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::net::SocketAddr;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use py_func::server::{Access, Limits, Server, ServerError, Settings, Tls, Tokens};
-use py_func::{Registry, Runtime};
+use faasm_bundle::{Location, PublicKey};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
+
+use super::{Access, Limits, Server, ServerError, Settings, Tls, Tokens};
+use crate::registry::{Fetch, Registry, RegistryError, StoredRuntime};
+use crate::runtime::Runtime;
 
 /// Runs Python functions over HTTP, each call in a sandbox of its own
 #[derive(Parser)]
@@ -39,6 +44,12 @@ enum Command {
         /// Whose functions and state it is for [default: everybody's]
         users: Vec<String>,
     },
+    /// Ask a server on this machine, which has no certificate, whether it lives; for health checks of containers
+    Health {
+        /// Where it listens
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", env = "FAASM_LISTEN")]
+        listen: SocketAddr,
+    },
 }
 
 #[derive(Args)]
@@ -49,6 +60,15 @@ struct Serve {
     /// The image [default: the store's runtime, else the one that this program was built with]
     #[arg(long, value_name = "DIR", env = "FAASM_IMAGE")]
     image: Option<PathBuf>,
+    /// A bundle to fetch first, and whose runtime to run: a path, or a URL that begins with s3://, gs://, az:// or https://
+    #[arg(long, value_name = "URL", conflicts_with = "image", env = "FAASM_RUNTIME", hide_env_values = true)]
+    runtime: Option<String>,
+    /// A public key of minisign, or its file, by which the bundle must be signed; its machine code is then used
+    #[arg(long, value_name = "KEY", env = "FAASM_TRUST", hide_env_values = true)]
+    trust: Option<String>,
+    /// Use the machine code of a bundle that is a file of this machine, as if a program was installed
+    #[arg(long)]
+    trust_local: bool,
     /// The store [default: that of `cargo faasm`]
     #[arg(long, value_name = "DIR", env = "FAASM_HOME")]
     home: Option<PathBuf>,
@@ -95,10 +115,12 @@ enum LogFormat {
     Json,
 }
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
+/// Runs the program with its command line, of which the first is its name, and answers how it ends.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = Cli::parse_from(arguments);
     let done = match cli.command {
         Some(Command::Token { tokens, users }) => token(&tokens, &users),
+        Some(Command::Health { listen }) => return health(listen),
         None => serve(cli.serve),
     };
     match done {
@@ -117,6 +139,39 @@ fn token(path: &std::path::Path, users: &[String]) -> Result<(), ServerError> {
     Ok(())
 }
 
+/// Success is the answer 200.
+fn health(listen: SocketAddr) -> ExitCode {
+    /// Health checks are made every few seconds.
+    const PATIENCE: Duration = Duration::from_secs(4);
+
+    let ask = || {
+        let mut address = listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                Ipv6Addr::LOCALHOST.into()
+            });
+        }
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer)?;
+        io::Result::Ok(answer)
+    };
+    match ask() {
+        Ok(answer) if answer == *b"HTTP/1.1 200" => ExitCode::SUCCESS,
+        Ok(answer) => unhealthy(&String::from_utf8_lossy(&answer)),
+        Err(error) => unhealthy(&error.to_string()),
+    }
+}
+
+fn unhealthy(reason: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "error: the server does not answer as it should: {reason}");
+    ExitCode::FAILURE
+}
+
 fn serve(arguments: Serve) -> Result<(), ServerError> {
     let log = fmt::layer().with_writer(io::stderr);
     let log = match arguments.log_format {
@@ -125,9 +180,9 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
     };
     let subscriber = tracing_subscriber::registry().with(log.with_filter(arguments.log));
     #[cfg(feature = "otlp")]
-    let exporter = py_func::server::Exporter::from_env()?;
+    let exporter = super::Exporter::from_env()?;
     #[cfg(feature = "otlp")]
-    let subscriber = subscriber.with(exporter.as_ref().map(py_func::server::Exporter::layer));
+    let subscriber = subscriber.with(exporter.as_ref().map(super::Exporter::layer));
     subscriber.init();
     let access = match (arguments.tokens, arguments.insecure_no_auth) {
         (Some(path), _) => Access::Tokens(Tokens::read(path)?),
@@ -153,9 +208,12 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         Some(home) => Registry::new(home),
         None => Registry::from_env()?,
     };
-    let image = match arguments.image {
-        Some(image) => Some(image),
-        None => store.runtime()?.map(|stored| stored.image),
+    let image = match (arguments.image, arguments.runtime) {
+        (Some(image), _) => Some(image),
+        (None, Some(url)) => {
+            Some(fetch(&store, &url, arguments.trust.as_deref(), arguments.trust_local)?.image)
+        }
+        (None, None) => store.runtime()?.map(|stored| stored.image),
     };
     if let Some(image) = image {
         runtime = runtime.image(image);
@@ -169,6 +227,26 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         exporter.shutdown();
     }
     ended
+}
+
+/// Fetches a bundle, and answers the runtime in it.
+fn fetch(
+    store: &Registry,
+    url: &str,
+    trust: Option<&str>,
+    trust_local: bool,
+) -> Result<StoredRuntime, RegistryError> {
+    let location = Location::parse(url)?;
+    let key = trust.map(PublicKey::read).transpose()?;
+    let fetch = Fetch { location, key, trust_local };
+    let log = |text: &str| tracing::info!(target: "py_func::server", "{text}");
+    tracing::info!(target: "py_func::server", "fetching {}", fetch.location);
+    let fetched = store.fetch(&fetch, &log, &|_, _| ())?;
+    for (user, name) in &fetched.kept {
+        tracing::warn!(target: "py_func::server", "{user}/{name} was left as it is: the store has another version");
+    }
+    tracing::info!(target: "py_func::server", "running py_func {}", fetched.manifest.version);
+    Ok(fetched.runtime)
 }
 
 fn report(error: &ServerError) {

@@ -1,0 +1,88 @@
+//! Signatures, in the format of minisign: Ed25519 of the BLAKE2b-512 of a bundle.
+//!
+//! A signature is a file beside the bundle, so that the bundle is the same whoever signs it, and `minisign` itself can check it.
+
+use std::fs;
+use std::io::{Read, Seek};
+use std::path::Path;
+
+use minisign::{KeyPair, PublicKeyBox, SecretKeyBox, SignatureBox};
+
+use crate::error::{Error, Result};
+use crate::hash;
+
+/// What the name of a signature has behind that of its bundle.
+pub const SIGNATURE_EXTENSION: &str = ".minisig";
+
+/// The size of a signature's file, in bytes. Others are not read.
+pub(crate) const SIGNATURE_LIMIT: u64 = 4096;
+
+/// A key by which signatures are checked.
+#[derive(Clone, Debug)]
+pub struct PublicKey(minisign::PublicKey);
+
+impl PublicKey {
+    /// The key in a file, or given itself, in Base64: the second line of such a file.
+    ///
+    /// # Errors
+    ///
+    /// When it is neither.
+    pub fn read(name: &str) -> Result<Self> {
+        let refuse = |reason: String| Error::Key { name: name.to_owned(), reason };
+        if let Ok(key) = minisign::PublicKey::from_base64(name) {
+            return Ok(Self(key));
+        }
+        let text = fs::read_to_string(name).map_err(Error::io("read the key", name))?;
+        let key = PublicKeyBox::from_string(&text).and_then(PublicKeyBox::into_public_key);
+        key.map(Self).map_err(|error| refuse(error.to_string()))
+    }
+
+    pub(crate) fn verify(&self, content: impl Read + Seek, signature: &str) -> Result<(), String> {
+        let signature = SignatureBox::from_string(signature).map_err(|error| error.to_string())?;
+        // Others have the whole file in memory to be checked.
+        if !signature.is_prehashed() {
+            return Err("it has the form of minisign's first versions".to_owned());
+        }
+        if signature.keynum() != self.0.keynum() {
+            return Err("it was made by another key than the one that is trusted".to_owned());
+        }
+        minisign::verify(&self.0, &signature, content, true, false, false).map_err(|error| error.to_string())
+    }
+}
+
+/// The signature of a file, which is to be beside it, by the key in the file `key`. If that is protected, the password is asked for on
+/// the terminal unless it is given.
+///
+/// # Errors
+///
+/// When the key cannot be read, or is protected by another password.
+pub fn sign(bundle: &Path, key: &Path, password: Option<String>) -> Result<String> {
+    let refuse =
+        |reason: minisign::PError| Error::Key { name: key.display().to_string(), reason: reason.to_string() };
+    let text = fs::read_to_string(key).map_err(Error::io("read the key", key))?;
+    let open = || SecretKeyBox::from_string(&text);
+    let secret = open().and_then(SecretKeyBox::into_unencrypted_secret_key);
+    let secret = secret.or_else(|_| open()?.into_secret_key(password)).map_err(refuse)?;
+    let public = minisign::PublicKey::from_secret_key(&secret).map_err(refuse)?;
+    let content = fs::File::open(bundle).map_err(Error::io("read", bundle))?;
+    // It is signed as well, and shown by `minisign`.
+    let name = bundle.file_name().unwrap_or_default().to_string_lossy();
+    let comment = format!("file:{name}\tsha256:{}", hash::file(bundle)?.0);
+    let signature =
+        minisign::sign(Some(&public), &secret, content, Some(&comment), Some("signature by cargo faasm"));
+    Ok(signature.map_err(refuse)?.into_string())
+}
+
+/// Makes a pair of keys without a password: the private key's file and the public key's.
+///
+/// # Errors
+///
+/// When the system has no randomness.
+pub fn generate() -> Result<(String, String)> {
+    let refuse = |reason: minisign::PError| Error::Key {
+        name: "of a new pair".to_owned(),
+        reason: reason.to_string(),
+    };
+    let KeyPair { pk, sk } = KeyPair::generate_unencrypted_keypair().map_err(refuse)?;
+    Ok((sk.to_box(None).map_err(refuse)?.into_string(), pk.to_box().map_err(refuse)?.into_string()))
+}
