@@ -13,7 +13,13 @@ fn main() -> io::Result<()> {
     let root =
         Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("Cargo sets CARGO_MANIFEST_DIR")).join("recipes");
     let mut files = Vec::new();
-    list(&root, &mut files)?;
+    // Each directory is a recipe; what lies beside them is for people.
+    for entry in fs::read_dir(&root)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            list(&path, &mut files)?;
+        }
+    }
     files.sort();
     let mut code = String::from("&[\n");
     for path in files {

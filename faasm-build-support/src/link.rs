@@ -93,9 +93,9 @@ pub(crate) fn link(
             key = key.value(&format!("package {}", package.name), package.key.hex());
         }
     }
-    let threads = extensions.map(|_| toolchain::threads(cx, toolchain)).transpose()?;
-    if let Some(threads) = &threads {
-        key = key.value("threads", threads.key.hex());
+    let substitutes = extensions.map(|_| toolchain::substitutes(cx, toolchain)).transpose()?;
+    if let Some(substitutes) = &substitutes {
+        key = key.value("substitutes", substitutes.key.hex());
     }
     let directory = cx.entry("image", "link", &key, |directory| {
         const STEP: &str = "image link";
@@ -127,7 +127,7 @@ pub(crate) fn link(
                 libraries.extend(package.libraries()?);
             }
             libraries.extend(extensions.cxx.libraries.iter().cloned());
-            libraries.extend(threads.map(|it| it.archive));
+            libraries.extend(substitutes.map(|it| it.archive));
         }
         command::run(
             STEP,

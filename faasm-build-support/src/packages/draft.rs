@@ -185,7 +185,7 @@ fn top_level(source: &Path, project: &str) -> Result<Vec<String>> {
                     return Ok(modules);
                 }
             } else if path.join("__init__.py").is_file()
-                && !["tests", "test", "docs", "examples"].contains(&&*name)
+                && !["bench", "benchmarks", "docs", "examples", "test", "tests"].contains(&&*name)
             {
                 found.push(name);
             }
@@ -262,7 +262,12 @@ mod tests {
         );
         assert_eq!(make(&[("src/a.egg-info/top_level.txt", "x\n")]), ["x"]);
         assert_eq!(
-            make(&[("src/y/__init__.py", ""), ("tests/__init__.py", ""), ("python/x/__init__.py", "")]),
+            make(&[
+                ("src/y/__init__.py", ""),
+                ("tests/__init__.py", ""),
+                ("bench/__init__.py", ""),
+                ("python/x/__init__.py", "")
+            ]),
             ["x", "y"]
         );
         assert_eq!(make(&[("setup.py", "")]), ["a_b"]);

@@ -3,12 +3,12 @@
 
 mod cxx;
 mod headers;
-mod threads;
+mod substitutes;
 mod wasi_sdk;
 pub(crate) mod zig;
 
 pub use cxx::{Cxx, cxx};
-pub(crate) use threads::threads;
+pub(crate) use substitutes::substitutes;
 
 use std::env;
 use std::fs;

@@ -171,12 +171,17 @@ fn run_suite(
     arguments: &[String],
     files: Option<&TempDir>,
 ) -> anyhow::Result<Result<i32, CallError>> {
-    let temporary = tempfile::tempdir().context("failed to create a temporary directory")?;
+    let create = || tempfile::tempdir().context("failed to create a temporary directory");
+    let (temporary, devices) = (create()?, create()?);
+    // An ordinary file, which pytest for one opens to write nothing to it.
+    let null = devices.path().join("null");
+    fs::write(&null, "").with_context(|| format!("failed to write {}", null.display()))?;
     let mut interpreter = runtime
         .interpreter()
         .arguments(arguments.iter().cloned())
         .all_to_stderr()
         .read_write(temporary.path(), "/tmp")
+        .read_write(devices.path(), "/dev")
         .variable("TMPDIR", "/tmp")
         .variable("PYTEST_ADDOPTS", PYTEST_OPTIONS);
     if let Some(files) = files {
