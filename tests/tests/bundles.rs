@@ -187,7 +187,7 @@ fn an_upload_that_is_cut_off_goes_on() {
     wire.mend();
     machine.run(&command);
     let name = format!("runtimes/py_func-1.0-{}.tar.zst", faasm_image::host_target());
-    assert_eq!(s3.objects(), [name.clone()]);
+    assert_eq!(s3.objects(), std::slice::from_ref(&name));
     assert_eq!(fs::read(s3.object(&name)).unwrap(), fs::read(&local).unwrap());
     assert_eq!(list(&machine.work()), [name.trim_start_matches("runtimes/")]);
     // All attempts together have sent little more than one would: what the store had was not sent again.

@@ -38,6 +38,8 @@ Commands:
   tree         Show the Python packages of the image and what they require
   recipe       Write, check and build recipes of Python packages
   codegen      Generate machine code for another processor or system
+  package      Bundle the runtime into one file, for other machines
+  fetch        Fetch a bundle, and make its runtime the store's
   doctor       Check whether this machine has what is needed
   cache        Show or clean the cache of build results
   completions  Print a script that completes command lines of `cargo-faasm`

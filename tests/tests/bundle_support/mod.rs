@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
@@ -34,6 +34,7 @@ impl S3 {
         let service = builder.build();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let root = directory.path().to_owned();
         listener.set_nonblocking(true).unwrap();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -43,12 +44,19 @@ impl S3 {
                 let one_at_a_time = Arc::new(tokio::sync::Mutex::new(()));
                 while let Ok((stream, _)) = listener.accept().await {
                     let (service, one_at_a_time) = (service.clone(), Arc::clone(&one_at_a_time));
+                    let root = root.clone();
                     let handle = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                         let (service, one_at_a_time) = (service.clone(), Arc::clone(&one_at_a_time));
+                        // This server makes a bucket where there is none. S3 does not.
+                        let bucket = request.uri().path().split('/').nth(1).unwrap_or_default();
+                        let exists = root.join(bucket).is_dir();
                         async move {
+                            if !exists {
+                                return Ok(no_such_bucket());
+                            }
                             let writes = request.headers().contains_key("if-none-match");
                             let _turn = if writes { Some(one_at_a_time.lock().await) } else { None };
-                            service.call(request).await
+                            service.call(request.map(s3s::Body::from)).await
                         }
                     });
                     let connection = http1::Builder::new()
@@ -257,4 +265,11 @@ pub fn list(directory: &Path) -> Vec<String> {
 
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn no_such_bucket() -> hyper::Response<s3s::Body> {
+    let text = "<Error><Code>NoSuchBucket</Code><Message>The bucket does not exist</Message></Error>";
+    let mut answer = hyper::Response::new(s3s::Body::from(text.to_owned()));
+    *answer.status_mut() = hyper::StatusCode::NOT_FOUND;
+    answer
 }
