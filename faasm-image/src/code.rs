@@ -1,12 +1,14 @@
 //! Machine code: how it is made, loaded and entered. Only this module and its children know that wasmtime does it, so
 //! that a second backend fits in beside it.
 
+mod bulk;
 mod cpu;
 mod fault;
 mod guest;
 mod idle;
 mod poll;
 mod strip;
+mod written;
 
 use std::{collections::HashMap, path::Path, sync::Arc, sync::OnceLock};
 

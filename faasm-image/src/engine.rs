@@ -9,20 +9,19 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 use target_lexicon::Triple;
-use wasmtime::{Config, Engine, ModuleVersionStrategy, OptLevel, WasmFeatures};
+use wasmtime::{Config, Engine, Inlining, ModuleVersionStrategy, OptLevel, WasmFeatures};
 
 use crate::{Error, Result, file, memory::Creator};
 
 /// The version of the engine that compiles and runs guests, as it is written into manifests.
 pub const ENGINE_VERSION: &str = wasmtime_environ::VERSION;
 
+/// The version of what code and this crate agree on besides the engine: how guests are stopped (`code/poll.rs`).
+const CONVENTION: u32 = 2;
+
 /// Address space reserved for a guest's memory, in bytes: all that a 32-bit address can reach, so that compiled code
 /// needs no bounds checks.
 pub(crate) const RESERVATION: usize = 4 << 30;
-
-/// The address of the last page a 32-bit address can reach. It is no memory of the guest; code reads it so that it can be stopped,
-/// as `code/poll.rs` says.
-pub(crate) const POLL: usize = RESERVATION - (64 << 10);
 
 /// Inaccessible address space on both sides of the reservation, in bytes, which catches addresses with a static
 /// offset.
@@ -95,7 +94,7 @@ fn config(target: Option<&str>) -> wasmtime::Result<Config> {
     }
     // By default the engine takes code of any patch release. A patch release may fix the compiler, so code made by
     // another one is to be made again.
-    config.module_version(ModuleVersionStrategy::Custom(ENGINE_VERSION.to_owned()))?;
+    config.module_version(ModuleVersionStrategy::Custom(format!("{ENGINE_VERSION}.{CONVENTION}")))?;
     config
         .wasm_features(FEATURES.complement(), false)
         .wasm_features(FEATURES, true)
@@ -114,6 +113,7 @@ fn config(target: Option<&str>) -> wasmtime::Result<Config> {
         .table_lazy_init(true)
         // How guests are stopped: code/poll.rs.
         .epoch_interruption(false)
+        .compiler_inlining(Inlining::No)
         // Backtraces name functions. Addresses within them would only make the code file larger.
         .generate_address_map(false)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20));

@@ -6,6 +6,7 @@ mod dirty;
 mod flat;
 mod holes;
 mod mapping;
+mod turns;
 
 use std::{
     fs::File,
@@ -25,6 +26,7 @@ pub(crate) use dirty::Copies;
 use flat::Flat;
 use holes::Holes;
 pub(crate) use mapping::Mapping;
+pub(crate) use turns::Stopped;
 
 use crate::{Error, Result, file};
 

@@ -78,7 +78,9 @@ fn main() -> ExitCode {
     let stop = AtomicBool::new(false);
     let started = Instant::now();
     let callers = 2 * std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let (mut warm, mut resident) = (0, 0);
+    // Calls in flight have tens of MiB at one moment and none at the next, hence medians of many samples.
+    const SAMPLES: u32 = 20;
+    let mut tenths = Vec::new();
     std::thread::scope(|scope| {
         for caller in 0..callers {
             let (functions, failed, made, stop, runtime) = (&functions, &failed, &made, &stop, &runtime);
@@ -108,12 +110,17 @@ fn main() -> ExitCode {
             });
         }
         let total = Duration::from_secs(seconds);
-        for tenth in 1..=10 {
-            std::thread::sleep((started + total * tenth / 10).saturating_duration_since(Instant::now()));
-            resident = resident_memory();
-            if tenth == 2 {
-                warm = resident;
-            }
+        for tenth in 0..10 {
+            let mut samples: Vec<_> = (1..=SAMPLES)
+                .map(|sample| {
+                    let at = started + total * (tenth * SAMPLES + sample) / (10 * SAMPLES);
+                    std::thread::sleep(at.saturating_duration_since(Instant::now()));
+                    resident_memory()
+                })
+                .collect();
+            samples.sort_unstable();
+            let resident = samples[samples.len() / 2];
+            tenths.push(resident);
             let calls = *made.lock().unwrap();
             println!(
                 "{:>6.1} s: {calls:>9} calls, {} MiB resident",
@@ -124,6 +131,7 @@ fn main() -> ExitCode {
         stop.store(true, Ordering::Relaxed);
     });
     let failed = failed.into_inner().unwrap();
+    let (warm, resident) = (tenths[1], tenths[9]);
     let growth = resident as f64 / warm as f64 - 1.0;
     println!(
         "after warm-up {} MiB, at the end {} MiB ({:+.1} %)",

@@ -2,7 +2,7 @@
 
 use wasmtime::{Trap, WasmBacktrace};
 
-use crate::memory::Mapping;
+use crate::memory::{Mapping, Stopped};
 
 /// Why a call into a guest did not return. The guest's state is undefined afterwards: drop it.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,7 @@ impl Fault {
     /// What the engine's error means in a guest with this memory.
     pub(super) fn new(error: wasmtime::Error, mapping: &Mapping) -> Fault {
         match error.downcast_ref::<Trap>() {
+            None if error.is::<Stopped>() => Fault::Deadline,
             None => Fault::Host(error),
             // What it trapped on may have been something else, but it was to be stopped.
             Some(_) if mapping.stopped() => Fault::Deadline,

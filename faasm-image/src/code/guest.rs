@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wasmtime::{Extern, Instance, Memory, Store, Val, WasmParams, WasmResults};
+use wasmtime::{CallHook, Extern, Instance, Memory, Store, Val, WasmParams, WasmResults};
 
 use super::{Fault, Linked, Program, cpu::CpuTime, idle::Kept};
 use crate::{
@@ -69,6 +69,16 @@ impl<T: 'static> Linked<T> {
     {
         let mapping = Mapping::new(image, limit).map_err(Error::Memory)?;
         let mut store = Store::new(self.instance.module().engine(), data);
+        let turns = Arc::clone(&mapping);
+        store.call_hook(move |_, hook| match hook {
+            CallHook::CallingWasm | CallHook::ReturningFromHost => Ok(turns.enter()?),
+            CallHook::CallingHost => Ok(turns.leave()?),
+            CallHook::ReturningFromWasm => {
+                // What it came to is known already.
+                let _ = turns.leave();
+                Ok(())
+            }
+        });
         // It runs no code of the guest, so it waits for nothing; linked with functions that may, it must be asked this way.
         let instance = with_memory(Arc::clone(&mapping), image.size(), || {
             pollster::block_on(self.instance.instantiate_async(&mut store))
@@ -187,8 +197,8 @@ pub struct Spent {
 pub struct Stopper(Arc<Mapping>);
 
 impl Stopper {
-    /// Has the guest end with [`Fault::Deadline`] the next time it goes through a loop or enters a function, and every later call
-    /// into it too.
+    /// Has the guest end with [`Fault::Deadline`] the next time it accesses its memory, calls the host or returns from there, and every
+    /// later call into it too.
     pub fn stop(&self) {
         self.0.stop();
     }
@@ -258,6 +268,7 @@ impl<T: 'static> Guest<T> {
 
     /// The bytes of the guest's memory at `address`.
     pub fn read(&self, address: u32, len: usize) -> Result<&[u8], Fault> {
+        self.check_memory()?;
         let memory = self.sandbox.memory.data(&self.sandbox.store);
         let outside = Fault::Address { address, len, size: memory.len() };
         memory.get(address as usize..).and_then(|rest| rest.get(..len)).ok_or(outside)
@@ -265,12 +276,17 @@ impl<T: 'static> Guest<T> {
 
     /// Copies bytes into the guest's memory at `address`.
     pub fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), Fault> {
+        self.check_memory()?;
         self.sandbox.copies.write();
         let memory = self.sandbox.memory.data_mut(&mut self.sandbox.store);
         let outside = Fault::Address { address, len: bytes.len(), size: memory.len() };
         let place = memory.get_mut(address as usize..).and_then(|rest| rest.get_mut(..bytes.len()));
         place.ok_or(outside)?.copy_from_slice(bytes);
         Ok(())
+    }
+
+    fn check_memory(&self) -> Result<(), Fault> {
+        if self.sandbox.mapping.is_lost() { Err(Fault::Deadline) } else { Ok(()) }
     }
 
     /// What the host's functions find in their caller.
@@ -379,6 +395,21 @@ mod tests {
         (func (export "spin") (loop (br 0)))
         (func (export "spin_and_read") (loop (drop (i32.load (i32.const 64))) (br 0)))
         (func (export "spin_and_write") (loop (i32.store (i32.const 64) (i32.const 1)) (br 0)))
+        (func (export "spin_and_write_back") (loop (i32.store (i32.const 64) (i32.load (i32.const 64))) (br 0)))
+        (func (export "spin_and_overwrite")
+            (loop (i32.store (i32.const 64) (i32.const 1)) (i32.store (i32.const 64) (i32.const 2)) (br 0)))
+        (func (export "spin_after_reads") (drop (i32.load8_u (i32.const 0))) (drop (i64.load8_s (i32.const 0)))
+            (loop (br 0)))
+        (func (export "spin_and_grow") (loop (drop (memory.grow (i32.const 0))) (br 0)))
+        (func (export "spin_in_new_memory") (local $new i32)
+            (local.set $new (i32.mul (memory.grow (i32.const 1)) (i32.const 65536)))
+            (loop (i32.store (local.get $new) (i32.const 1)) (br 0)))
+        (func (export "copy") (param i32 i32 i32) (memory.copy (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "fill_range") (param i32 i32 i32) (memory.fill (local.get 0) (local.get 1) (local.get 2)))
+        (func (export "spin_and_copy") (param i32)
+            (loop (memory.copy (i32.const 0) (i32.const 64) (local.get 0)) (br 0)))
+        (func (export "spin_and_fill") (param i32)
+            (loop (memory.fill (i32.const 0) (i32.const 64) (local.get 0)) (br 0)))
         (func (export "spin_deeply") (param i32)
             (loop $outer (local.set 0 (i32.const 0))
                 (loop $inner (br_if $inner (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 9))))
@@ -515,11 +546,29 @@ mod tests {
         let (program, image) = program(GUEST);
         let limits = Limits { deadline: Some(Duration::from_millis(5)), ..UNLIMITED };
         let start = || program.instantiate(&image, limits, ()).unwrap();
-        for name in ["spin", "spin_and_read", "spin_and_write", "tail_call"] {
+        for name in [
+            "spin",
+            "spin_and_read",
+            "spin_and_write",
+            "spin_and_write_back",
+            "spin_and_overwrite",
+            "spin_after_reads",
+            "spin_and_grow",
+            "spin_in_new_memory",
+            "tail_call",
+        ] {
             let fault = start().now::<_, ()>(name, ()).unwrap_err();
             assert!(matches!(fault, Fault::Deadline), "{name}: {fault}");
         }
-        for (name, argument) in [("spin_deeply", 0), ("recurse_widely", 1000), ("wait_for", 64)] {
+        for (name, argument) in [
+            ("spin_deeply", 0),
+            ("recurse_widely", 1000),
+            ("wait_for", 64),
+            ("spin_and_copy", 0),
+            ("spin_and_copy", 60_000),
+            ("spin_and_fill", 0),
+            ("spin_and_fill", 60_000),
+        ] {
             let fault = start().now::<_, ()>(name, argument).unwrap_err();
             assert!(matches!(fault, Fault::Deadline), "{name}: {fault}");
         }
@@ -550,19 +599,99 @@ mod tests {
         }
     }
 
+    /// What calls the host when told to, so that it is stopped in all of its states.
+    const CALLER: &str = r#"(module
+        (import "host" "work" (func $work))
+        (memory (export "memory") 1)
+        (global (export "__stack_pointer") (mut i32) (i32.const 0))
+        (func (export "run") (loop (call $work) (i32.store (i32.const 0) (i32.const 7)) (br 0))))"#;
+
     #[test]
-    fn the_last_page_is_no_memory() {
+    fn the_host_keeps_its_memory_while_it_has_the_turn() {
+        let work = |mut caller: wasmtime::Caller<'_, ()>| {
+            let memory = caller.get_export("memory").and_then(Extern::into_memory).unwrap();
+            let memory = memory.data_mut(&mut caller);
+            memory[4..].fill(3);
+            assert!(memory[4..].iter().all(|byte| *byte == 3));
+        };
+        let (program, image) = linked(CALLER, |linker| linker.func_wrap("host", "work", work).map(|_| ()));
+        let (barrier, rounds) = (Barrier::new(2), 300);
+        let stoppers = std::sync::Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..rounds {
+                    barrier.wait();
+                    let stopper: Stopper = stoppers.lock().unwrap().pop().unwrap();
+                    for _ in 0..round * 50 {
+                        std::hint::spin_loop();
+                    }
+                    stopper.stop();
+                    barrier.wait();
+                }
+            });
+            for round in 0..rounds {
+                let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
+                stoppers.lock().unwrap().push(guest.stopper());
+                barrier.wait();
+                let fault = guest.now::<_, ()>("run", ()).unwrap_err();
+                assert!(matches!(fault, Fault::Deadline), "round {round}: {fault}");
+                // Also before the one who stops it has returned.
+                assert_eq!(guest.read(8, 1).unwrap().len(), 1);
+                guest.write(8, b"x").unwrap();
+                barrier.wait();
+                assert!(matches!(guest.now::<_, ()>("run", ()), Err(Fault::Deadline)));
+                guest.finish();
+            }
+        });
+    }
+
+    #[test]
+    fn memory_may_be_all_that_addresses_reach() {
         let (program, _) = program(&GUEST.replace(r#""memory") 1)"#, r#""memory") 1 65536)"#));
         let image = MemoryImage::from_bytes(&vec![0; PAGE as usize]).unwrap();
         let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
-        assert_eq!(guest.now::<_, i32>("grow", 65535).unwrap(), -1);
-        assert_eq!(guest.now::<_, i32>("grow", 65534).unwrap(), 1);
-        let last = u32::MAX - PAGE + 1;
-        assert!(matches!(guest.read(last, 1), Err(Fault::Address { .. })));
-        guest.write(last - 1, b"x").unwrap();
-        // Code can read it, and finds nothing there; it cannot write.
-        assert_eq!(guest.now::<_, u32>("load", last).unwrap(), 0);
-        assert!(guest.now::<_, ()>("store", (last, 1_u32)).is_err());
+        assert_eq!(guest.now::<_, i32>("grow", 65536).unwrap(), -1);
+        assert_eq!(guest.now::<_, i32>("grow", 65535).unwrap(), 1);
+        guest.write(u32::MAX, b"x").unwrap();
+        assert_eq!(guest.now::<_, u32>("load", u32::MAX - 3).unwrap(), u32::from(b'x') << 24);
+        assert!(guest.now::<_, u32>("load", u32::MAX - 2).is_err());
+    }
+
+    #[test]
+    fn ranges_are_copied_and_filled() {
+        let (program, image) = program(GUEST);
+        let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
+        let content: Vec<u8> = (0..1000_u32).map(|it| (it * 7 + it / 256) as u8).collect();
+        let lens = (0..150).chain([255, 256, 257, 400]);
+        for len in lens {
+            for (to, from) in [
+                (500, 10),
+                (10, 500),
+                (100, 100),
+                (100, 101),
+                (101, 100),
+                (100, 117),
+                (117, 100),
+                (100, 163),
+                (163, 100),
+            ] {
+                guest.write(1000, &content).unwrap();
+                let mut expected = content.clone();
+                expected.copy_within(from..from + len, to);
+                let arguments = (1000 + to as u32, 1000 + from as u32, len as u32);
+                guest.now::<_, ()>("copy", arguments).unwrap();
+                assert!(guest.read(1000, 1000).unwrap() == expected, "copy {len} from {from} to {to}");
+            }
+            guest.write(1000, &content).unwrap();
+            let mut expected = content.clone();
+            expected[33..33 + len].fill(0x9c);
+            guest.now::<_, ()>("fill_range", (1033, 0xffff_ff9c_u32, len as u32)).unwrap();
+            assert!(guest.read(1000, 1000).unwrap() == expected, "fill {len}");
+        }
+        for name in ["copy", "fill_range"] {
+            let fault = guest.now::<_, ()>(name, (PAGE - 8, 0, 17)).unwrap_err();
+            assert!(matches!(fault, Fault::Trap(_)), "{name}: {fault}");
+        }
     }
 
     #[test]

@@ -2,17 +2,20 @@
 
 use std::ops::Range;
 
-use wasm_encoder::{CodeSection, MemorySection, Module, RawSection};
+use wasm_encoder::{
+    CodeSection, FunctionSection, Module, RawSection, TypeSection,
+    reencode::{Reencode as _, RoundtripReencoder},
+};
 use wasmparser::{
     DataKind, Encoding, ExternalKind, FunctionBody, GlobalType, KnownCustom, MemoryType, Operator, Parser,
     Payload, TypeRef,
 };
 
-use super::poll;
-use crate::{Error, Result, engine::POLL, memory::PAGE};
+use super::{bulk, poll};
+use crate::{Error, Result};
 
 /// The module without data segments and without custom sections but the names of functions, with the reads in its code by
-/// which it can be stopped, and with a memory that does not grow into the page that they read.
+/// which it can be stopped.
 ///
 /// Fails if a sandbox restored from an image of its memory would not be as the captured one was.
 pub(super) fn strip(wasm: &[u8]) -> Result<Vec<u8>> {
@@ -24,14 +27,33 @@ pub(super) fn strip(wasm: &[u8]) -> Result<Vec<u8>> {
         state.check(&payload)?;
         let keep = match &payload {
             Payload::DataSection(_) | Payload::DataCountSection { .. } => false,
-            Payload::MemorySection(section) => {
-                module.section(&memories(section)?);
+            // Two more functions, of a type that is added.
+            Payload::TypeSection(section) => {
+                let mut types = TypeSection::new();
+                RoundtripReencoder.parse_type_section(&mut types, section.clone()).map_err(reencoded)?;
+                state.types = types.len();
+                types.ty().function(bulk::PARAMETERS, []);
+                module.section(&types);
+                false
+            }
+            Payload::FunctionSection(section) => {
+                let mut functions = FunctionSection::new();
+                RoundtripReencoder
+                    .parse_function_section(&mut functions, section.clone())
+                    .map_err(reencoded)?;
+                let first = u32::try_from(state.imported_functions)
+                    .unwrap_or(u32::MAX)
+                    .saturating_add(functions.len());
+                state.bulk = bulk::Functions { copy: first, fill: first.saturating_add(1) };
+                functions.function(state.types).function(state.types);
+                module.section(&functions);
                 false
             }
             Payload::CodeSectionStart { .. } => false,
             Payload::CodeSectionEntry(body) => {
-                code.raw(&poll::instrument(body)?);
+                code.raw(&poll::instrument(body, state.bulk)?);
                 if code.len() == state.bodies {
+                    bulk::append(&mut code);
                     module.section(&code);
                 }
                 false
@@ -49,24 +71,8 @@ pub(super) fn strip(wasm: &[u8]) -> Result<Vec<u8>> {
     Ok(module.finish())
 }
 
-fn memories(section: &wasmparser::MemorySectionReader<'_>) -> Result<MemorySection> {
-    const MOST: u64 = (POLL / PAGE) as u64;
-    let mut memories = MemorySection::new();
-    for ty in section.clone() {
-        let wasmparser::MemoryType { initial: minimum, maximum, .. } = ty?;
-        if minimum > MOST {
-            return unsuitable(format!("its memory has at least {minimum} pages, and {MOST} is the most"));
-        }
-        let maximum = Some(maximum.map_or(MOST, |maximum| maximum.min(MOST)));
-        memories.memory(wasm_encoder::MemoryType {
-            minimum,
-            maximum,
-            memory64: false,
-            shared: false,
-            page_size_log2: None,
-        });
-    }
-    Ok(memories)
+fn reencoded(error: wasm_encoder::reencode::Error) -> Error {
+    Error::Unsuitable(error.to_string())
 }
 
 fn section(wasm: &[u8], range: Range<usize>, id: u8) -> Result<&[u8]> {
@@ -82,6 +88,9 @@ struct State {
     functions: usize,
     /// How many functions the code section has.
     bodies: u32,
+    /// How many types there are.
+    types: u32,
+    bulk: bulk::Functions,
     imported_globals: u32,
     /// Indices of globals that code can write.
     variables: Vec<u32>,

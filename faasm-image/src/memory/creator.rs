@@ -33,11 +33,10 @@ pub(crate) struct Creator;
 
 // SAFETY: The engine relies on three things, and `Mapping` provides them for its whole life. (1) The base address does
 // not change. (2) From it, `RESERVATION` bytes and `GUARD` more are mapped for this memory alone, and those past
-// `byte_size` fault, but for the page at `POLL`; the constants are the engine's own settings, and the parameters are compared
-// with them here. (3) The bytes below `byte_size` can be read and written.
-//
-// The page at `POLL` can be read although it is no part of the memory. The engine takes that as the consequence of no bounds
-// check, of which it promises nothing to itself: code never assumes that an access traps. A guest finds zeros there.
+// `byte_size` fault; the constants are the engine's own settings, and the parameters are compared with them here. (3) The bytes
+// below `byte_size` can be read and written by whoever has the turn, as `Mapping::enter` says. Compiled code may find them
+// inaccessible, once and for all; it takes that as an access out of bounds, since all its accesses may trap. The engine's own
+// functions that access them are not called: `code/bulk.rs` has those that code would call.
 //
 // The trait asks for zeroed memory, and ours has the image's content: all content is a valid content of a linear
 // memory, and the compiler cannot have assumed zeros, since data segments and functions of the host write before the

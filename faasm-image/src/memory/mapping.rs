@@ -15,11 +15,13 @@ use std::{
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 
-use super::{Copies, Difference, MemoryImage, PAGE, page_size};
-use crate::engine::{GUARD, POLL, RESERVATION};
+use super::{
+    Copies, Difference, MemoryImage, page_size,
+    turns::{Stopped, Turns},
+};
+use crate::engine::{GUARD, RESERVATION};
 
-/// Address space with an image at its start: an inaccessible guard, the image, inaccessible memory up to the page that code
-/// reads so that it can be stopped, that page, and another guard.
+/// Address space with an image at its start: an inaccessible guard, the image, inaccessible memory, and another guard.
 pub(crate) struct Mapping {
     /// The first byte after the guard.
     base: NonNull<c_void>,
@@ -30,7 +32,7 @@ pub(crate) struct Mapping {
     limit: AtomicUsize,
     limit_hit: AtomicBool,
     interrupted: AtomicBool,
-    stopped: AtomicBool,
+    turns: Turns,
 }
 
 // SAFETY: A mapping belongs to the process, not to a thread, and `Mapping` owns it alone.
@@ -58,7 +60,7 @@ impl Mapping {
             limit: AtomicUsize::new(limit),
             limit_hit: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
+            turns: Turns::new(),
         };
         let base = image.base();
         for (part, is_hole) in base.holes().split(0..base.size()) {
@@ -73,7 +75,6 @@ impl Mapping {
             let more = image.size() - base.size();
             mapping.protect(base.size(), more, MprotectFlags::READ | MprotectFlags::WRITE)?;
         }
-        mapping.protect(POLL, PAGE, MprotectFlags::READ)?;
         mapping.keep_small_pages();
         Ok(Arc::new(mapping))
     }
@@ -129,12 +130,12 @@ impl Mapping {
 
     /// Whether [`stop`](Self::stop) was called.
     pub(crate) fn stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.turns.stopped()
     }
 
     /// Makes everything below `size` accessible. New bytes are zero.
     pub(super) fn grow_to(&self, size: usize) -> io::Result<()> {
-        if size > self.limit.load(Ordering::Relaxed).min(POLL) {
+        if size > self.limit.load(Ordering::Relaxed).min(RESERVATION) {
             self.limit_hit.store(true, Ordering::Relaxed);
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
@@ -146,12 +147,30 @@ impl Mapping {
         Ok(())
     }
 
-    /// Stops the guest, for good: the next time it goes through a loop or enters a function, it traps. May be called from any
-    /// thread at any time; nothing but compiled code of the guest ever touches the page.
+    /// To be called when compiled code of the guest is about to run, or to go on. Nobody else may access the memory from then on, but
+    /// through [`interrupt`](Self::interrupt).
+    pub(crate) fn enter(&self) -> Result<(), Stopped> {
+        self.turns.enter()
+    }
+
+    /// To be called when compiled code of the guest does not run any more, before anybody else accesses the memory.
+    pub(crate) fn leave(&self) -> Result<(), Stopped> {
+        let (read, write) = (MprotectFlags::READ, MprotectFlags::WRITE);
+        self.turns.leave(|| self.protect(0, self.accessible.load(Ordering::Relaxed), read | write).is_ok())
+    }
+
+    /// Stops the guest, for good: if it runs, it traps the next time it accesses its memory, and it cannot be entered again. May be
+    /// called from any thread at any time.
     pub(crate) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        // The range is a mapping of its own, so there is nothing that the kernel could lack for this.
-        let _ = self.protect(POLL, PAGE, MprotectFlags::empty());
+        self.turns.stop(|| {
+            // The range consists of whole mappings, so there is nothing that the kernel could lack for this.
+            let _ = self.protect(0, self.accessible.load(Ordering::Relaxed), MprotectFlags::empty());
+        });
+    }
+
+    /// Whether, in the host's turn, nobody may access the memory, because it was taken away and could not be given back.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.turns.taken()
     }
 
     /// Whether [`interrupt`](Self::interrupt) was called since the guest began.
@@ -166,13 +185,13 @@ impl Mapping {
         if !address.is_multiple_of(4) || address.saturating_add(4) > self.image_size {
             return;
         }
-        // SAFETY: The word lies in memory that is mapped, readable and writable as long as `self` lives, and is aligned. The guest
+        // SAFETY: The word lies in memory that is mapped as long as `self` lives, readable and writable meanwhile, and is aligned. The guest
         // accesses it with machine instructions, of which an atomic access is one. Functions of the host that are reading the
         // guest's memory at this moment through a reference, which assumes that nothing changes, would have to be reading
         // this very word: it is the guest who names it, so it may do itself harm but no one else, as a byte read is a byte
         // whatever its value, and no function of the host takes a decision on bytes that it reads twice.
-        let word = unsafe { AtomicU32::from_ptr(self.base().wrapping_add(address).cast()) };
-        word.fetch_or(bits, Ordering::Relaxed);
+        let word = || unsafe { AtomicU32::from_ptr(self.base().wrapping_add(address).cast()) };
+        self.turns.meanwhile(|| word().fetch_or(bits, Ordering::Relaxed));
         self.interrupted.store(true, Ordering::Relaxed);
     }
 
@@ -254,7 +273,7 @@ impl Mapping {
 
     fn protect(&self, offset: usize, len: usize, access: MprotectFlags) -> io::Result<()> {
         // SAFETY: Callers name ranges of the reservation: what lies behind the accessible part, to which nothing refers, and the
-        // page at `POLL`, which only compiled code refers to, and that may trap there.
+        // accessible part itself when compiled code alone has the turn, which may trap there, or to give it back.
         unsafe { Ok(mprotect(self.base.as_ptr().wrapping_byte_add(offset), len, access)?) }
     }
 }
