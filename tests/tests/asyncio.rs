@@ -12,6 +12,8 @@ import asyncio, faasm, time
 def echo(data): return data
 def slowly(data): time.sleep(float(data)); return data
 def fails(): raise ValueError('on purpose')
+async def spins():
+    while True: pass
 ";
 
 #[test]
@@ -165,6 +167,8 @@ fn the_time_limit_ends_it_and_shows_where() {
         ),
         ("await faasm.chain(slowly, '3')", "was waiting here:"),
         ("while True: await asyncio.sleep(0)", ""),
+        // A task that nobody awaits keeps its exceptions for itself.
+        ("task = asyncio.create_task(spins()); await asyncio.sleep(100)", "while True: pass"),
     ] {
         let function = load(&runtime, &format!("{HEAD}async def faasm_main():\n    {body}\n"));
         let started = Instant::now();

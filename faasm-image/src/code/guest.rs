@@ -1,13 +1,15 @@
 //! Sandboxes: instances of a program that start from a memory image.
 
 use std::{
-    any::type_name,
+    any::{Any, type_name},
     fmt, io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use wasmtime::{CallHook, Extern, Instance, Memory, Store, Val, WasmParams, WasmResults};
+use wasmtime::{
+    CallHook, Extern, Global, Instance, Memory, ModuleExport, Store, TypedFunc, Val, WasmParams, WasmResults,
+};
 
 use super::{Fault, Linked, Program, cpu::CpuTime, idle::Kept};
 use crate::{
@@ -88,9 +90,21 @@ impl<T: 'static> Linked<T> {
             .get_module_export(&mut store, &self.memory)
             .and_then(Extern::into_memory)
             .ok_or_else(|| Error::Unsuitable("its export `memory` is not a memory".to_owned()))?;
-        self.initial_globals.get_or_init(|| self.globals(&mut store, instance));
+        let global =
+            |(_, export): &(_, ModuleExport)| instance.get_module_export(&mut store, export)?.into_global();
+        let globals: Vec<_> = self.globals.iter().filter_map(global).collect();
+        self.initial_globals.get_or_init(|| bits(&mut store, &globals));
         let (copies, own) = (Copies::default(), Own::Written(Arc::new(Difference::none(image.size()))));
-        let sandbox = Box::new(Sandbox { store, instance, memory, mapping, copies, own });
+        let sandbox = Box::new(Sandbox {
+            store,
+            instance,
+            functions: Vec::new(),
+            globals,
+            memory,
+            mapping,
+            copies,
+            own,
+        });
         let sandbox = if image.is_mapped() || !image.is_small_difference() {
             sandbox.map(image)
         } else {
@@ -99,34 +113,59 @@ impl<T: 'static> Linked<T> {
         sandbox.ok_or_else(|| Error::Memory(io::Error::other("the image cannot be mapped")))
     }
 
+    fn function<Params, Results>(
+        &self,
+        sandbox: &mut Sandbox<T>,
+        name: &str,
+    ) -> Result<TypedFunc<Params, Results>, Fault>
+    where
+        Params: WasmParams + 'static,
+        Results: WasmResults + 'static,
+    {
+        let Sandbox { store, instance, functions, .. } = sandbox;
+        let function = self
+            .exports
+            .get(name)
+            .and_then(|export| instance.get_module_export(&mut *store, export)?.into_func())
+            .and_then(|function| function.typed::<Params, Results>(&*store).ok())
+            .ok_or_else(|| Fault::NoFunction {
+                name: name.to_owned(),
+                ty: type_name::<fn(Params) -> Results>(),
+            })?;
+        functions.push((name.to_owned(), Box::new(function.clone())));
+        Ok(function)
+    }
+
     /// The first of the globals that code can write whose bits are not those of a fresh instance: its name, and both values.
     fn moved_global(&self, sandbox: &mut Sandbox<T>) -> Option<(&str, u64, u64)> {
-        let now = self.globals(&mut sandbox.store, sandbox.instance);
+        let now = bits(&mut sandbox.store, &sandbox.globals);
         let initial = self.initial_globals.get()?;
         let mut all = self.globals.iter().zip(initial).zip(&now);
         all.find_map(|(((name, _), initial), now)| {
             (initial != now).then_some((name.as_str(), *initial, *now))
         })
     }
+}
 
-    /// The bits of the globals that code can write.
-    fn globals(&self, store: &mut Store<T>, instance: Instance) -> Vec<u64> {
-        let mut bits =
-            |export| match instance.get_module_export(&mut *store, export)?.into_global()?.get(&mut *store) {
-                Val::I32(value) => Some(u64::from(value.cast_unsigned())),
-                Val::I64(value) => Some(value.cast_unsigned()),
-                Val::F32(bits) => Some(u64::from(bits)),
-                Val::F64(bits) => Some(bits),
-                _ => None,
-            };
-        self.globals.iter().map(|(_, export)| bits(export).unwrap_or_default()).collect()
-    }
+fn bits<T>(store: &mut Store<T>, globals: &[Global]) -> Vec<u64> {
+    let bits = |global: &Global| match global.get(&mut *store) {
+        Val::I32(value) => u64::from(value.cast_unsigned()),
+        Val::I64(value) => value.cast_unsigned(),
+        Val::F32(bits) => u64::from(bits),
+        Val::F64(bits) => bits,
+        _ => 0,
+    };
+    globals.iter().map(bits).collect()
 }
 
 /// An instance with its memory.
 pub(super) struct Sandbox<T: 'static> {
     store: Store<T>,
     instance: Instance,
+    /// Those that were called, as `TypedFunc`s. To find one again and check its type takes longer than the call.
+    functions: Vec<(String, Box<dyn Any + Send + Sync>)>,
+    /// Those that code can write, as in [`Linked::globals`].
+    globals: Vec<Global>,
     memory: Memory,
     mapping: Arc<Mapping>,
     copies: Copies,
@@ -156,6 +195,12 @@ impl<T: 'static> Kept<Box<Sandbox<T>>> {
 }
 
 impl<T: 'static> Sandbox<T> {
+    /// An export that was called before with the same types.
+    fn called<Params: 'static, Results: 'static>(&self, name: &str) -> Option<TypedFunc<Params, Results>> {
+        let mut functions = self.functions.iter().filter(|(it, _)| it == name);
+        functions.find_map(|(_, function)| function.downcast_ref().cloned())
+    }
+
     fn map(mut self: Box<Self>, image: &MemoryImage) -> Option<Box<Self>> {
         self.copies.forget();
         self.mapping.map_difference(self.memory.data_mut(&mut self.store), image)?;
@@ -223,20 +268,14 @@ impl<T: 'static> Guest<T> {
     pub async fn call<Params, Results>(&mut self, name: &str, params: Params) -> Result<Results, Fault>
     where
         T: Send,
-        Params: WasmParams + Sync,
-        Results: WasmResults + Sync,
+        Params: WasmParams + Sync + 'static,
+        Results: WasmResults + Sync + 'static,
     {
-        let Sandbox { store, instance, mapping, copies, .. } = &mut *self.sandbox;
-        let function = self
-            .program
-            .exports
-            .get(name)
-            .and_then(|export| instance.get_module_export(&mut *store, export)?.into_func())
-            .and_then(|function| function.typed::<Params, Results>(&*store).ok())
-            .ok_or_else(|| Fault::NoFunction {
-                name: name.to_owned(),
-                ty: type_name::<fn(Params) -> Results>(),
-            })?;
+        let function = match self.sandbox.called::<Params, Results>(name) {
+            Some(function) => function,
+            None => self.program.function(&mut self.sandbox, name)?,
+        };
+        let Sandbox { store, mapping, copies, .. } = &mut *self.sandbox;
         // Until it has returned: a future that is dropped leaves a guest in the middle of something.
         let before = std::mem::replace(&mut self.faulted, true);
         let mut call = std::pin::pin!(function.call_async(store, params));
@@ -367,7 +406,7 @@ mod tests {
 
     impl<T: Send + 'static> Guest<T> {
         /// As [`Guest::call`], on this thread.
-        fn now<P: WasmParams + Sync, R: WasmResults + Sync>(
+        fn now<P: WasmParams + Sync + 'static, R: WasmResults + Sync + 'static>(
             &mut self,
             name: &str,
             params: P,
@@ -719,6 +758,28 @@ mod tests {
             }
             guest.finish();
         }
+    }
+
+    /// As long as the system lists written pages, which Linux 6.7 began with.
+    #[test]
+    fn pages_that_are_not_written_to_any_more_are_shared_again() {
+        let (program, _) = program(GUEST);
+        let mut bytes = vec![0; 16 * PAGE as usize];
+        bytes[8 * PAGE as usize..].fill(7);
+        let image = MemoryImage::from_bytes(&bytes).unwrap();
+        let mut first = program.instantiate(&image, UNLIMITED, ()).unwrap();
+        first.now::<_, ()>("fill_range", (0, 1, 16 * PAGE)).unwrap();
+        let Some(most) = first.finish().1.own_memory.filter(|bytes| *bytes > 0) else { return };
+        let mut own = most;
+        for round in 0..70 {
+            let mut guest = program.instantiate(&image, UNLIMITED, ()).unwrap();
+            assert!(guest.read(0, bytes.len()).unwrap() == bytes, "round {round}");
+            for page in [0, 3 * PAGE, 12 * PAGE] {
+                guest.now::<_, ()>("store", (page, round)).unwrap();
+            }
+            own = guest.finish().1.own_memory.unwrap();
+        }
+        assert!(own <= 4 * rustix::param::page_size(), "{own} of {most} bytes are still private");
     }
 
     #[test]

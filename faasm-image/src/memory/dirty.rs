@@ -5,7 +5,7 @@
 //! <https://docs.kernel.org/admin-guide/mm/pagemap.html>); they are copied back and stay private, ready to be written to again.
 #![expect(unsafe_code, reason = "rustix has no function for this ioctl")]
 
-use std::ops::Range;
+use std::{io, ops::Range};
 
 use super::MemoryImage;
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
 
 /// The most bytes that are copied back. A guest that wrote to more keeps memory which others could use.
 const MOST: usize = 8 << 20;
+
+/// How many bytes of private copies are not worth looking for some that are not needed.
+const MORE: usize = 64 << 10;
 
 /// Which pages of a mapping are private copies, as far as is known, and when that was.
 #[derive(Default)]
@@ -29,6 +32,10 @@ pub(crate) struct Copies {
     switches: Option<i64>,
     /// The faults when the thread began that writes to it now.
     turn: Option<Faults>,
+    /// How many bytes they are.
+    bytes: usize,
+    /// How often they were restored since they became many more.
+    restored: u32,
     /// How many faults threads have had while they wrote to it, ever since it was new. At most, where it is not known.
     faulted: usize,
 }
@@ -103,19 +110,77 @@ impl Copies {
 
     /// Restores `memory`, a private mapping of an image, to which nothing writes any more. Answers how many bytes were copied, all of
     /// which are still private; `None` if the pages cannot be listed, or are so many that dropping them is better.
-    pub(super) fn restore(&mut self, memory: &mut [u8], image: &MemoryImage) -> Option<usize> {
+    ///
+    /// `drop_pages` gives pages the image's content by sharing them again; without it they stay private. Pages that guests do not
+    /// write to any more, of an import or a larger call, are thus not copied for ever.
+    pub(super) fn restore(
+        &mut self,
+        memory: &mut [u8],
+        image: &MemoryImage,
+        drop_pages: Option<impl Fn(&mut [u8]) -> io::Result<()>>,
+    ) -> Option<usize> {
         if !self.known || self.faults.is_none() || self.faults != self.faults_at_end.take() {
             self.known = false;
             self.ranges.clear();
             list(memory, MOST, &mut self.ranges)?;
-            self.known = true;
+            let bytes = self.ranges.iter().map(Range::len).sum();
+            if bytes > 2 * self.bytes + MORE {
+                self.restored = 0;
+            }
+            (self.known, self.bytes) = (true, bytes);
         }
-        let mut bytes = 0;
+        self.restored = self.restored.saturating_add(1);
+        if let Some(drop_pages) = drop_pages
+            && is_time_to_trim(self.restored)
+        {
+            return self.trim(memory, image, drop_pages);
+        }
         for range in &self.ranges {
             image.copy(range.start, memory.get_mut(range.clone())?)?;
-            bytes += range.len();
         }
-        Some(bytes)
+        Some(self.bytes)
+    }
+
+    /// As `restore`, and has no copies of pages any more that were not written to since it was restored before.
+    fn trim(
+        &mut self,
+        memory: &mut [u8],
+        image: &MemoryImage,
+        drop_pages: impl Fn(&mut [u8]) -> io::Result<()>,
+    ) -> Option<usize> {
+        self.known = false;
+        let mut kept = Vec::new();
+        let mut content = vec![0; super::page_size()];
+        for range in std::mem::take(&mut self.ranges) {
+            for start in range.step_by(content.len()) {
+                let range = start..start + content.len();
+                let page = memory.get_mut(range.clone())?;
+                image.copy(start, &mut content)?;
+                if *page != content {
+                    page.copy_from_slice(&content);
+                } else if drop_pages(page).is_ok() {
+                    continue;
+                }
+                push(&mut kept, range);
+            }
+        }
+        (self.ranges, self.known) = (kept, true);
+        self.bytes = self.ranges.iter().map(Range::len).sum();
+        Some(self.bytes)
+    }
+}
+
+/// Whether pages that were restored so often are to be looked at. Those that hold what they should may still have been written to, as
+/// counts of references are, and then the next guest has a fault for each; hence more and more seldom.
+fn is_time_to_trim(restored: u32) -> bool {
+    restored.is_power_of_two() && restored.trailing_zeros().is_multiple_of(2) && restored > 1
+}
+
+/// Appends a range to others, with the last of them if it follows that.
+fn push(ranges: &mut Vec<Range<usize>>, range: Range<usize>) {
+    match ranges.last_mut() {
+        Some(last) if last.end == range.start => last.end = range.end,
+        _ => ranges.push(range),
     }
 }
 

@@ -214,7 +214,10 @@ impl Mapping {
         if self.interrupted() {
             copies.written_elsewhere();
         }
-        copies.restore(memory, image).or_else(|| {
+        // What differs and is written, not mapped, would be lost with the pages.
+        let shares = is_mapped || image.difference().is_empty();
+        let drop_pages = shares.then_some(|pages: &mut [u8]| self.drop_private_pages(pages));
+        copies.restore(memory, image, drop_pages).or_else(|| {
             copies.forget();
             self.drop_private_pages(memory).ok()?;
             if !is_mapped {
@@ -260,7 +263,7 @@ impl Mapping {
     #[cfg(target_os = "linux")]
     fn drop_private_pages(&self, memory: &mut [u8]) -> io::Result<()> {
         use rustix::mm::{Advice, madvise};
-        // SAFETY: On Linux this drops the private copies of written pages: those of the file mapping have the file's content again,
+        // SAFETY: The slice is of this memory, in whole pages. On Linux this drops the private copies of written pages: those of the file mapping have the file's content again,
         // those of anonymous memory are zero again. It changes bytes as writing to the slice would, which its borrow allows.
         unsafe { Ok(madvise(memory.as_mut_ptr().cast(), memory.len(), Advice::LinuxDontNeed)?) }
     }

@@ -28,9 +28,11 @@ _PACKAGE = "/function"
 _SHOWN_ENTRIES = 1000
 
 
+class TimeLimit(KeyboardInterrupt):
+    """The call has reached its time limit. It is stopped for good a moment later, so there is time to clean up and no more.
 
-class TimeLimit(BaseException):
-    """The call has reached its time limit. It is stopped for good a moment later, so there is time to clean up and no more."""
+    Like the interrupt of a user, it goes through what keeps other exceptions: tasks of asyncio that nobody awaits, unittest.
+    """
 
     __module__ = "faasm"
 

@@ -64,7 +64,7 @@ def reset() -> None:
     begin()
 
 
-class TimeLimit(BaseException):
+class TimeLimit(KeyboardInterrupt):
     """The call has reached its time limit; there is none in local mode."""
 
     __module__ = "faasm"
