@@ -35,6 +35,7 @@ fn main() {
     println!("{:<44} {:>10} {:>10}", "", "p50", "p95");
     let noop = load(&runtime, NOOP);
     calls("no-op", &noop, b"", rounds);
+    own_memory("no-op, memory that its sandbox has for itself", &noop);
     calls("no-op, a coroutine", &load(&runtime, "async def faasm_main(): pass\n"), b"", rounds);
     calls("JSON, 10 items", &load(&runtime, JSON), &order(10), rounds);
     calls("JSON, 1000 items", &load(&runtime, JSON), &order(1000), rounds / 10);
@@ -61,6 +62,11 @@ fn calls(name: &str, function: &Function, input: &[u8], rounds: usize) {
     report(name, (0..rounds + 10).map(|_| time(function, input)).collect());
 }
 
+fn own_memory(name: &str, function: &Function) {
+    let own = function.call("").wait().ok().and_then(|output| output.usage.own_memory);
+    println!("{name}: {} KiB", own.unwrap_or_default() >> 10);
+}
+
 /// The first call of a function, for which there is no sandbox yet.
 fn cold(runtime: &Runtime, rounds: usize) {
     let functions: Vec<Function> = (0..rounds + 10).map(|_| load(runtime, NOOP)).collect();
@@ -81,8 +87,7 @@ fn in_turn(runtime: &Runtime, count: usize) {
         }
     }
     report(&format!("no-op, {count} functions in turn"), times);
-    let own = functions[0].call("").wait().ok().and_then(|output| output.usage.own_memory);
-    println!("memory that a sandbox has for itself, no-op: {} KiB", own.unwrap_or_default() >> 10);
+    own_memory("no-op, the same of a sandbox for all of them", &functions[0]);
 }
 
 /// Calls that are made one after the other, on each of one and two threads.
