@@ -311,6 +311,9 @@ pub(crate) struct Serve {
     pub(crate) runtime: Option<String>,
     #[command(flatten)]
     pub(crate) trust: Trust,
+    /// Keep functions in an object store that several servers share, in place of the store: s3://, gs:// or az://
+    #[arg(long, value_name = "URL", env = "FAASM_STORAGE", hide_env_values = true)]
+    pub(crate) storage: Option<String>,
     #[command(flatten)]
     pub(crate) message: Message,
 }

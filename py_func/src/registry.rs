@@ -18,9 +18,12 @@
 //! leaves besides has a name that starts with a dot or is named by nothing, and the next upload removes it.
 
 #[cfg(feature = "bundles")]
+mod bucket;
+#[cfg(feature = "bundles")]
 mod bundles;
 mod error;
 mod files;
+mod storage;
 
 use std::env;
 use std::fs;
@@ -36,9 +39,12 @@ use crate::function::{Function, is_valid_name};
 use crate::package;
 use crate::runtime::Runtime;
 #[cfg(feature = "bundles")]
+pub use bucket::Bucket;
+#[cfg(feature = "bundles")]
 pub use bundles::{Fetch, Fetched};
 pub use error::RegistryError;
 use files::{Lock, io};
+pub use storage::Storage;
 
 /// The name under which a runtime is uploaded, which no function can have.
 pub const RUNTIME_NAME: &str = "py_func";
@@ -88,7 +94,7 @@ pub struct StoredRuntime {
 }
 
 /// `meta.json`. Times are seconds since 1970.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Meta {
     source: String,
     bytes: u64,
@@ -176,6 +182,10 @@ impl Registry {
     ///
     /// When there is no such function, or the store cannot be read.
     pub fn source(&self, user: &str, name: &str) -> Result<Vec<u8>> {
+        Ok(self.versioned_source(user, name)?.1)
+    }
+
+    fn versioned_source(&self, user: &str, name: &str) -> Result<(StoredFunction, Vec<u8>)> {
         check_function_name(user, name)?;
         let missing = || RegistryError::NoFunction { user: user.to_owned(), name: name.to_owned() };
         // A writer removes the source it has replaced, which must not happen between reading its name and reading it.
@@ -190,7 +200,7 @@ impl Registry {
                 reason: "it was changed after it was stored".to_owned(),
             });
         }
-        Ok(source)
+        Ok((meta.into_function(user, name), source))
     }
 
     /// What is known of a function.
@@ -307,6 +317,12 @@ impl Registry {
 }
 
 impl Meta {
+    /// Whether it is the description of this version.
+    #[cfg(feature = "bundles")]
+    fn is(&self, stored: &StoredFunction) -> bool {
+        self.sha256 == stored.sha256 && time(self.uploaded) == stored.uploaded
+    }
+
     fn into_function(self, user: &str, name: &str) -> StoredFunction {
         let Self { source, bytes, sha256, uploaded } = self;
         StoredFunction {

@@ -3,7 +3,6 @@
 mod bundle_support;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -73,18 +72,9 @@ fn what_one_machine_publishes_another_one_runs() {
     // A server fetches it as well. It is there, and a function of the same name that somebody has changed since stays.
     fs::write(two.work().join("hello.py"), HELLO.replace("hello ", "good day ")).unwrap();
     two.run("upload python hello");
-    let server = format!("serve --runtime {url} --trust key.pub --listen 127.0.0.1:0 --message-format json");
-    let mut server = two.command(&server).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let listening: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-    let client = two
-        .command("invoke python hello --data you")
-        .env("FAASM_URL", listening["url"].as_str().unwrap())
-        .output();
-    server.kill().unwrap();
-    let said = text(&server.wait_with_output().unwrap().stderr);
-    assert_eq!(text(&client.unwrap().stdout), "good day you");
+    let server = two.serve(&format!("--runtime {url} --trust key.pub"));
+    assert_eq!(two.run(&format!("invoke python hello --data you --url {}", server.url)), "good day you");
+    let said = server.kill();
     assert!(said.contains("python/hello was left as it is") && said.contains("it was there"), "{said}");
 
     // Without a key it is compiled.

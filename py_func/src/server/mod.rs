@@ -109,13 +109,14 @@ struct App {
 
 impl Server {
     /// Starts to listen, and opens the image and the store. Functions run on the image that `runtime` has;
-    /// their state is in the store's directory `state`, which one process at a time can have open.
+    /// their state is in the store's directory `state`, which one process at a time can have open. They themselves are in the store, or
+    /// in [`Settings::storage`].
     ///
     /// # Errors
     ///
     /// When others than this machine could reach it and [`Settings::access`] does not provide for that, or something cannot be opened.
     pub fn bind(settings: Settings, runtime: RuntimeBuilder, store: Registry) -> Result<Self, ServerError> {
-        let Settings { listen: address, access, tls, mut limits, on_call } = settings;
+        let Settings { listen: address, access, tls, mut limits, storage, on_call } = settings;
         if matches!(access, Access::Loopback) && !address.ip().is_loopback() {
             return Err(ServerError::Exposed { address });
         }
@@ -130,12 +131,13 @@ impl Server {
         let runtime = runtime.images(store.root().join("images"));
         let runtime = runtime.shared_files(store.root().join("files"), SHARED_FILES);
         let state = State::new(Arc::new(Durable::open(store.root().join("state"))?), STATE);
-        let sources = store.clone();
+        let storage = storage.unwrap_or_else(|| Arc::new(store.clone()));
+        let sources = Arc::clone(&storage);
         // That a function cannot be read is for the one who chains to it the same as that there is none.
-        let runtime =
-            runtime.state(state.clone()).lookup(move |user, name| sources.source(user, name).ok()).build()?;
+        let lookup = move |user: &str, name: &str| sources.source(user, name).ok().map(|it| it.1);
+        let runtime = runtime.state(state.clone()).lookup(lookup).build()?;
         let stored_runtime = store.runtime()?.filter(|stored| stored.image == runtime.image_directory());
-        let functions = Arc::new(functions::Functions::open(store, runtime.clone())?);
+        let functions = Arc::new(functions::Functions::open(storage, runtime.clone())?);
         recorder();
         let all = runtime.inner.executor.gate.limit();
         let app = Arc::new(App {

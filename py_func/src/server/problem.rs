@@ -218,6 +218,11 @@ impl From<RegistryError> for Problem {
             RegistryError::Runtime(error) => (*error).into(),
             RegistryError::NoFunction { .. } => Self::new(StatusCode::NOT_FOUND, "no-function", detail),
             RegistryError::Reserved => Self::bad_request("name", detail),
+            RegistryError::Bundle(faasm_bundle::Error::Store { .. }) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage", detail)
+                    .hint("try again later")
+                    .retry_after(1)
+            }
             _ => Self::internal(detail),
         }
     }

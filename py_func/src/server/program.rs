@@ -3,6 +3,7 @@
 //! ```text
 //! py_func --image DIR --listen 0.0.0.0:8080 --tokens FILE
 //! py_func --runtime s3://bucket/py_func-1.2.0-x86_64-unknown-linux-gnu.tar.zst --trust release.pub
+//! py_func --storage s3://bucket/production --listen 0.0.0.0:8080 --tokens FILE
 //! py_func token --tokens FILE alice bob
 //! ```
 
@@ -12,6 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -21,7 +23,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use super::{Access, Limits, Server, ServerError, Settings, Tls, Tokens};
-use crate::registry::{Fetch, Registry, RegistryError, StoredRuntime};
+use crate::registry::{Bucket, Fetch, Registry, RegistryError, Storage, StoredRuntime};
 use crate::runtime::Runtime;
 
 /// Runs Python functions over HTTP, each call in a sandbox of its own
@@ -57,7 +59,7 @@ struct Serve {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", env = "FAASM_LISTEN")]
     listen: SocketAddr,
-    /// The image [default: the store's runtime, else the one that this program was built with]
+    /// The image [default: the runtime of the storage, else the store's, else the one that this program was built with]
     #[arg(long, value_name = "DIR", env = "FAASM_IMAGE")]
     image: Option<PathBuf>,
     /// A bundle to fetch first, and whose runtime to run: a path, or a URL that begins with s3://, gs://, az:// or https://
@@ -72,6 +74,9 @@ struct Serve {
     /// The store [default: that of `cargo faasm`]
     #[arg(long, value_name = "DIR", env = "FAASM_HOME")]
     home: Option<PathBuf>,
+    /// Where functions are, in place of the store, for several servers to share: a URL that begins with s3://, gs:// or az://
+    #[arg(long, value_name = "URL", env = "FAASM_STORAGE", hide_env_values = true)]
+    storage: Option<String>,
     /// The tokens by which clients are let in, as `py_func token` makes them
     #[arg(long, value_name = "FILE", env = "FAASM_TOKENS")]
     tokens: Option<PathBuf>,
@@ -190,11 +195,13 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         (None, false) => Access::Loopback,
     };
     let tls = arguments.tls_certificate.zip(arguments.tls_key);
+    let storage = arguments.storage.as_deref().map(open_storage).transpose()?;
     let settings = Settings {
         listen: arguments.listen,
         access,
         tls: tls.map(|(certificate, key)| Tls { certificate, key }),
         limits: Limits { body: arguments.body << 20, rate: arguments.rate, ..Limits::default() },
+        storage: storage.clone(),
         on_call: None,
     };
     let mut runtime = Runtime::builder()
@@ -208,7 +215,11 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         Some(home) => Registry::new(home),
         None => Registry::from_env()?,
     };
-    let image = match (arguments.image, arguments.runtime) {
+    let bundle = match (&arguments.image, arguments.runtime, storage) {
+        (None, None, Some(storage)) => storage.bundle()?,
+        (_, named, _) => named,
+    };
+    let image = match (arguments.image, bundle) {
         (Some(image), _) => Some(image),
         (None, Some(url)) => {
             Some(fetch(&store, &url, arguments.trust.as_deref(), arguments.trust_local)?.image)
@@ -227,6 +238,10 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         exporter.shutdown();
     }
     ended
+}
+
+fn open_storage(url: &str) -> Result<Arc<dyn Storage>, RegistryError> {
+    Ok(Arc::new(Bucket::open(&Location::parse(url)?)?))
 }
 
 /// Fetches a bundle, and answers the runtime in it.

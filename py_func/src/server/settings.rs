@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::calls::Details;
 use super::tokens::Tokens;
+use crate::registry::Storage;
 
 /// How a server is set up. [`Settings::default`] is one for a developer's own machine: loopback only, and no tokens.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// What requests may take.
     pub limits: Limits,
+    /// Where functions are, in place of the store: a [`Bucket`](crate::Bucket), for instance, that several servers share.
+    pub storage: Option<Arc<dyn Storage>>,
     /// Told of each call when it has ended. Must be short, since the answer waits for it.
     pub on_call: Option<OnCall>,
 }
@@ -82,6 +85,7 @@ impl Default for Settings {
             access: Access::Loopback,
             tls: None,
             limits: Limits::default(),
+            storage: None,
             on_call: None,
         }
     }

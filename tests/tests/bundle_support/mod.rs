@@ -1,10 +1,10 @@
 //! An S3 server of the test's own, a connection to it that can be cut, and machines to run commands on.
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -40,7 +40,7 @@ impl S3 {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                // This server looks whether an object is there and then writes it. S3 does both in one step.
+                // This server looks whether an object is there and then writes it, and writes its tag after it. S3 does it in one step.
                 let one_at_a_time = Arc::new(tokio::sync::Mutex::new(()));
                 while let Ok((stream, _)) = listener.accept().await {
                     let (service, one_at_a_time) = (service.clone(), Arc::clone(&one_at_a_time));
@@ -52,11 +52,19 @@ impl S3 {
                         let exists = root.join(bucket).is_dir();
                         async move {
                             if !exists {
-                                return Ok(no_such_bucket());
+                                return Ok::<_, s3s::HttpError>(no_such_bucket());
                             }
-                            let writes = request.headers().contains_key("if-none-match");
-                            let _turn = if writes { Some(one_at_a_time.lock().await) } else { None };
-                            service.call(request.map(s3s::Body::from)).await
+                            let has = |name| request.headers().contains_key(name);
+                            let reads = request.method() == hyper::Method::GET;
+                            let in_turn = reads || has("if-none-match") || has("if-match");
+                            let known = request.headers().get("if-none-match").filter(|_| reads).cloned();
+                            let _turn = if in_turn { Some(one_at_a_time.lock().await) } else { None };
+                            let answer = service.call(request.map(s3s::Body::from)).await?;
+                            // This server does not compare tags for those who read.
+                            if known.is_some() && answer.headers().get("etag") == known.as_ref() {
+                                return Ok(not_modified());
+                            }
+                            Ok(answer)
                         }
                     });
                     let connection = http1::Builder::new()
@@ -210,7 +218,7 @@ impl Machine {
         for (name, _) in std::env::vars_os() {
             let name_text = name.to_string_lossy();
             if name_text.starts_with("AWS_")
-                || ["FAASM_IMAGE", "FAASM_URL", "FAASM_TRUST"].contains(&&*name_text)
+                || ["FAASM_IMAGE", "FAASM_URL", "FAASM_TRUST", "FAASM_STORAGE"].contains(&&*name_text)
             {
                 command.env_remove(name);
             }
@@ -224,6 +232,21 @@ impl Machine {
             command.env("AWS_ENDPOINT_URL", format!("http://{address}"));
         }
         command
+    }
+
+    /// `cargo faasm serve` with these arguments, until it is dropped.
+    pub fn serve(&self, arguments: &str) -> Served {
+        let arguments = format!("serve --listen 127.0.0.1:0 --message-format json {arguments}");
+        let mut process =
+            self.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let stderr = process.stderr.take().unwrap();
+        let said = thread::spawn(move || std::io::read_to_string(stderr).unwrap());
+        let Ok(listening) = serde_json::from_str::<serde_json::Value>(&line) else {
+            panic!("{arguments}: {}", said.join().unwrap());
+        };
+        Served { url: listening["url"].as_str().unwrap().to_owned(), process, said: Some(said) }
     }
 
     /// What a command answers that must succeed.
@@ -247,6 +270,29 @@ impl Machine {
     }
 }
 
+/// A server that is killed when this is dropped.
+pub struct Served {
+    pub url: String,
+    process: Child,
+    said: Option<thread::JoinHandle<String>>,
+}
+
+impl Served {
+    /// Kills it, and answers what it has said.
+    pub fn kill(mut self) -> String {
+        self.process.kill().unwrap();
+        self.said.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // As `kill -9` does.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 #[track_caller]
 pub fn failed(output: &Output, code: i32, what: &str) -> String {
     let said = text(&output.stderr);
@@ -265,6 +311,12 @@ pub fn list(directory: &Path) -> Vec<String> {
 
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn not_modified() -> hyper::Response<s3s::Body> {
+    let mut answer = hyper::Response::new(s3s::Body::empty());
+    *answer.status_mut() = hyper::StatusCode::NOT_MODIFIED;
+    answer
 }
 
 fn no_such_bucket() -> hyper::Response<s3s::Body> {

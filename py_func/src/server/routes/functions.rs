@@ -72,17 +72,19 @@ pub(super) struct Which {
     responses(
         (status = 200, description = "the functions, by user and name", body = Vec<FunctionDocument>),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "the storage cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     principal: Principal,
     Query(which): Query<Which>,
-) -> Json<Vec<FunctionDocument>> {
+) -> Result<Json<Vec<FunctionDocument>>, Problem> {
     let wanted = |it: &StoredFunction| {
         principal.may_see(&it.user) && which.user.as_ref().is_none_or(|user| *user == it.user)
     };
-    Json(app.functions.list().into_iter().filter(wanted).map(Into::into).collect())
+    let functions = app.functions.list().await?;
+    Ok(Json(functions.into_iter().filter(wanted).map(Into::into).collect()))
 }
 
 /// Get what was uploaded as a function.
@@ -99,6 +101,7 @@ pub(super) async fn list(
         (status = 304, description = "the client has it already"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "there is no such function", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "the storage cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn get(
@@ -168,6 +171,7 @@ pub(super) async fn put(
         (status = 204, description = "it is gone; calls that have begun go on"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "there is no such function", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "the storage cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn delete(

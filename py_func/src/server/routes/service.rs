@@ -65,6 +65,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>, principal: Principal) -
     responses(
         (status = 204, description = "it is forgotten"),
         (status = 403, description = "the token is not for all users", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "the storage cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn flush(State(app): State<Arc<App>>, principal: Principal) -> Result<StatusCode, Problem> {
