@@ -66,6 +66,7 @@ pub(crate) enum Command {
     State(State),
     Logs(Logs),
     Flush(Flush),
+    Upgrade(Upgrade),
     Token(Token),
     Add(Add),
     Remove(Remove),
@@ -393,6 +394,32 @@ pub(crate) struct Logs {
 pub(crate) struct Flush {
     #[command(flatten)]
     pub(crate) remote: Remote,
+}
+
+/// Have a server run another runtime, while it goes on to answer
+///
+/// The server fetches the bundle, loads on its runtime what it has loaded, and from then on runs calls that begin on it. If functions
+/// cannot be loaded on it, nothing changes. Servers of the same storage that are started later run it, too.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm upgrade s3://bucket/runtimes/py_func-2.0.0-x86_64-unknown-linux-gnu.tar.zst
+  cargo faasm upgrade --rollback")]
+#[group(id = "wanted", required = true, multiple = false, args = ["bundle", "rollback"])]
+pub(crate) struct Upgrade {
+    /// The bundle, as the server finds it
+    #[arg(value_name = "URL")]
+    pub(crate) bundle: Option<String>,
+    /// Go back to the runtime before
+    #[arg(long)]
+    pub(crate) rollback: bool,
+    /// Go on when functions cannot be loaded on it
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    #[command(flatten)]
+    pub(crate) message: Message,
 }
 
 /// Make a token for a server, and print it

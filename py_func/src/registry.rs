@@ -284,10 +284,20 @@ impl Registry {
 
     /// Makes one of the runtimes that are there the store's. The lock must be held.
     fn choose_runtime(&self, sha256: String) -> Result<StoredRuntime> {
-        let stored = Image::open(&self.root.join("runtimes").join(&sha256)).map_err(crate::Error::from)?;
-        let meta = RuntimeMeta { python: stored.manifest().python.clone(), sha256, uploaded: now() };
+        let meta = self.describe_runtime(sha256)?;
         files::write_json(&self.root.join(RUNTIME), &meta)?;
         Ok(self.stored_runtime(meta))
+    }
+
+    /// One of the runtimes that are there, as it is if it is chosen now.
+    #[cfg(feature = "bundles")]
+    fn known_runtime(&self, sha256: String) -> Result<StoredRuntime> {
+        Ok(self.stored_runtime(self.describe_runtime(sha256)?))
+    }
+
+    fn describe_runtime(&self, sha256: String) -> Result<RuntimeMeta> {
+        let image = Image::open(&self.root.join("runtimes").join(&sha256)).map_err(crate::Error::from)?;
+        Ok(RuntimeMeta { python: image.manifest().python.clone(), sha256, uploaded: now() })
     }
 
     /// The runtime of the store, if one was uploaded.

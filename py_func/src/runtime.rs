@@ -39,7 +39,7 @@ pub(crate) struct Inner {
     pub(crate) chain_calls: u32,
     interrupt: Option<Interrupt>,
     pub(crate) library: Library,
-    pub(crate) shared: Option<SharedFiles>,
+    pub(crate) shared: Option<Arc<SharedFiles>>,
     pub(crate) tmp_limit: u64,
     image: Image,
     base: MemoryImage,
@@ -106,7 +106,8 @@ impl Inner {
     }
 }
 
-/// The settings of a runtime.
+/// The settings of a runtime. Runtimes that are made of clones share state and shared files.
+#[derive(Clone)]
 #[must_use = "no runtime is made before `build` is called"]
 pub struct RuntimeBuilder {
     image: Option<PathBuf>,
@@ -118,11 +119,11 @@ pub struct RuntimeBuilder {
     user: Option<Share>,
     state: Option<State>,
     config: BTreeMap<String, String>,
-    lookup: Option<Box<Lookup>>,
+    lookup: Option<Arc<Lookup>>,
     images: Option<PathBuf>,
     chain_depth: u32,
     chain_calls: u32,
-    shared: Option<SharedFiles>,
+    shared: Option<Arc<SharedFiles>>,
     tmp_limit: u64,
 }
 
@@ -214,7 +215,7 @@ impl RuntimeBuilder {
     /// Where the source of a function, or an archive of one, is looked up, by user and name, that others chain to and that nobody has
     /// loaded. It is asked each time, so that a function can be replaced, and blocks the call that chains.
     pub fn lookup(mut self, source: impl Fn(&str, &str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
-        self.lookup = Some(Box::new(source));
+        self.lookup = Some(Arc::new(source));
         self
     }
 
@@ -243,7 +244,7 @@ impl RuntimeBuilder {
     /// directory in it, and in that at most `quota` bytes, in blocks of 4096 and with one for each file or directory. By
     /// default there are no shared files.
     pub fn shared_files(mut self, directory: impl Into<PathBuf>, quota: u64) -> Self {
-        self.shared = Some(SharedFiles::new(directory.into(), quota));
+        self.shared = Some(Arc::new(SharedFiles::new(directory.into(), quota)));
         self
     }
 

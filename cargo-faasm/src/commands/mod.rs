@@ -22,6 +22,7 @@ mod state;
 mod token;
 mod tree;
 mod update;
+mod upgrade;
 mod upload;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: Cli, shell: &Shell) -> anyhow::Result<ExitCode> {
         Command::State(arguments) => state::run(shell, &arguments),
         Command::Logs(arguments) => logs::run(shell, &arguments),
         Command::Flush(arguments) => flush::run(shell, &arguments),
+        Command::Upgrade(arguments) => upgrade::run(shell, &arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Add(arguments) => add::run(shell, global, &arguments),
         Command::Remove(arguments) => remove::run(shell, global, &arguments),

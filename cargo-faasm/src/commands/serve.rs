@@ -5,7 +5,7 @@ mod watch;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use faasm_bundle::Location;
+use faasm_bundle::{Location, PublicKey};
 use py_func::server::{Access, CallState, Details, Server, Settings, Tls, Tokens};
 use py_func::{Bucket, Registry, Storage};
 use serde_json::json;
@@ -45,18 +45,22 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Serve) -> anyhow::
         access,
         tls: tls.map(|(certificate, key)| Tls { certificate, key }),
         storage: storage.clone(),
+        trust: arguments.trust.trust.as_deref().map(PublicKey::read).transpose()?,
         on_call: Some(on_call),
         ..Settings::default()
     };
     let store = Registry::from_env()?;
     // It keeps the cache from removing the image while it is used.
     let selected;
-    let bundle = match (&arguments.runtime, &arguments.image.directory, storage) {
+    let bundle = match (&arguments.runtime, &arguments.image.directory, &storage) {
         (None, None, Some(storage)) => storage.bundle()?,
         (named, ..) => named.clone(),
     };
     let image = match &bundle {
-        Some(url) => super::fetch::fetch(*shell, global, &store, url, &arguments.trust)?.runtime.image,
+        Some(url) => {
+            let storage = storage.as_deref().unwrap_or(&store);
+            super::fetch::fetch(*shell, global, &store, storage, url, &arguments.trust)?.runtime.image
+        }
         None => {
             selected = image::select(*shell, global, &arguments.image, Some(&store))?;
             selected.directory.clone()

@@ -277,8 +277,9 @@ impl Storage for Bucket {
         parsed.map(|it| Some(it.bundle)).map_err(|error| inner.damaged(RUNTIME, &error.to_string()))
     }
 
-    fn choose_bundle(&self, place: &str) -> Result<()> {
+    fn choose_bundle(&self, place: Option<&str>) -> Result<()> {
         let inner = &self.0;
+        let Some(place) = place else { return Ok(inner.objects.remove(RUNTIME, PATIENT)?) };
         let text = serde_json::to_vec_pretty(&Bundle { bundle: place.to_owned() });
         let text = text.map_err(|error| inner.damaged(RUNTIME, &error.to_string()))?;
         inner.objects.put(RUNTIME, text, PATIENT)?;

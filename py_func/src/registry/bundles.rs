@@ -10,7 +10,7 @@ use faasm_bundle::{
 use faasm_image::Image;
 
 use super::files::{self, Lock, io};
-use super::{Registry, RegistryError, Result, StoredRuntime, check_function_name, hash};
+use super::{Registry, RegistryError, Result, Storage, StoredRuntime, check_function_name, hash};
 use crate::package;
 
 /// Which bundle is fetched, and how far it is trusted.
@@ -45,28 +45,53 @@ pub struct Fetched {
 }
 
 impl Registry {
-    /// Makes the runtime in a bundle the store's, and adds its functions. Those of which the store has another version are left alone.
-    /// `progress` is told what is done, `on_bytes` how much of a download is there.
+    /// Makes the runtime in a bundle the store's, and adds its functions to `storage`. Those of which that has another version are left
+    /// alone. `progress` is told what is done, `on_bytes` how much of a download is there.
     ///
     /// One bundle is fetched at a time. Others go on to use the store meanwhile. Being killed leaves the store as it was, and what was
     /// downloaded until then is not downloaded again.
     ///
     /// # Errors
     ///
-    /// When the bundle cannot be had, is damaged, or is not signed as it should be, or the store cannot be written.
-    pub fn fetch(&self, fetch: &Fetch, progress: &dyn Fn(&str), on_bytes: OnBytes<'_>) -> Result<Fetched> {
+    /// When the bundle cannot be had, is damaged, or is not signed as it should be, or the store or the storage cannot be written.
+    pub fn fetch(
+        &self,
+        fetch: &Fetch,
+        storage: &dyn Storage,
+        progress: &dyn Fn(&str),
+        on_bytes: OnBytes<'_>,
+    ) -> Result<Fetched> {
+        let fetched = self.fetch_beside(fetch, storage, progress, on_bytes)?;
+        self.choose(&fetched.runtime)?;
+        Ok(fetched)
+    }
+
+    /// Does the same, except that the store's runtime stays the one that it was.
+    pub(crate) fn fetch_beside(
+        &self,
+        fetch: &Fetch,
+        storage: &dyn Storage,
+        progress: &dyn Fn(&str),
+        on_bytes: OnBytes<'_>,
+    ) -> Result<Fetched> {
         let installing = self.root.join("installing");
         let _lock = Lock::exclusive(&installing)?;
         files::remove_temporary(&installing)?;
 
         let file = fetch.location.download(&self.root.join("downloads"), on_bytes)?;
-        let fetched = self.install_file(fetch, file.path(), &installing, progress);
+        let fetched = self.install_file(fetch, file.path(), &installing, storage, progress);
         match &fetched {
             // What is damaged would be so the next time.
             Ok(_) | Err(RegistryError::Bundle(faasm_bundle::Error::Damaged { .. })) => file.remove()?,
             Err(_) => {}
         }
         fetched
+    }
+
+    /// Makes a runtime that was fetched the store's.
+    pub(crate) fn choose(&self, runtime: &StoredRuntime) -> Result<()> {
+        let _lock = Lock::exclusive(&self.root)?;
+        self.choose_runtime(runtime.sha256.clone()).map(|_| ())
     }
 
     /// All functions, as they are put into a bundle.
@@ -88,6 +113,7 @@ impl Registry {
         fetch: &Fetch,
         path: &Path,
         installing: &Path,
+        storage: &dyn Storage,
         progress: &dyn Fn(&str),
     ) -> Result<Fetched> {
         let Fetch { location, key, trust_local } = fetch;
@@ -100,7 +126,7 @@ impl Registry {
             true => MachineCode::Trust,
             false => MachineCode::Compile,
         };
-        self.install(&mut bundle, installing, code, progress)
+        self.install(&mut bundle, installing, code, storage, progress)
     }
 
     fn install(
@@ -108,6 +134,7 @@ impl Registry {
         bundle: &mut Bundle,
         installing: &Path,
         code: MachineCode,
+        storage: &dyn Storage,
         progress: &dyn Fn(&str),
     ) -> Result<Fetched> {
         let runtimes = self.root.join("runtimes");
@@ -116,10 +143,7 @@ impl Registry {
         let was_there = known.is_some();
         let mut compiled = false;
         let runtime = match known {
-            Some(name) => {
-                let _lock = Lock::exclusive(&self.root)?;
-                self.choose_runtime(name)?
-            }
+            Some(name) => self.known_runtime(name)?,
             None => {
                 let new = files::temporary_directory(installing)?;
                 compiled =
@@ -137,7 +161,7 @@ impl Registry {
                     _ => fs::rename(new.keep(), &directory).map_err(io("create", &directory))?,
                 }
                 files::sync_directory(&runtimes)?;
-                self.choose_runtime(name)?
+                self.known_runtime(name)?
             }
         };
         let (mut added, mut kept) = (Vec::new(), Vec::new());
@@ -146,11 +170,11 @@ impl Registry {
             let path = runtime.image.join(DIRECTORY).join(&part.path);
             let source = fs::read(&path).map_err(io("read", &path))?;
             let id = (part.user.clone(), part.name.clone());
-            match self.function(&part.user, &part.name) {
+            match storage.function(&part.user, &part.name) {
                 Ok(stored) if stored.sha256 == hash(&source) => {}
                 Ok(_) => kept.push(id),
                 Err(RegistryError::NoFunction { .. }) => {
-                    self.store(&part.user, &part.name, &source)?;
+                    storage.store(&part.user, &part.name, &source)?;
                     added.push(id);
                 }
                 Err(error) => return Err(error),

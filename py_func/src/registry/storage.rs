@@ -74,12 +74,12 @@ pub trait Storage: Send + Sync {
         Ok(None)
     }
 
-    /// Has servers that start from now on run the runtime in a bundle.
+    /// Has servers that start from now on run the runtime in a bundle, or none of it.
     ///
     /// # Errors
     ///
     /// When the storage cannot be written.
-    fn choose_bundle(&self, _place: &str) -> Result<()> {
+    fn choose_bundle(&self, _place: Option<&str>) -> Result<()> {
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use crate::runtime::Runtime;
 /// share is asked, before a call begins, whether it still has the version that is loaded, if that is not known.
 pub(super) struct Functions {
     storage: Arc<dyn Storage>,
-    runtime: Runtime,
+    runtime: RwLock<Runtime>,
     /// By user and name.
     table: RwLock<HashMap<String, HashMap<String, Arc<Entry>>>>,
     /// Held while the table is made to agree with the storage on which upload was the last.
@@ -45,6 +45,7 @@ impl Functions {
     /// Finds what is in the storage. Nothing is loaded yet.
     pub(super) fn open(storage: Arc<dyn Storage>, runtime: Runtime) -> Result<Self, RegistryError> {
         let flushes = AtomicU64::new(storage.flushes());
+        let runtime = RwLock::new(runtime);
         let functions =
             Self { storage, runtime, table: RwLock::default(), writing: Mutex::default(), flushes };
         functions.look_again()?;
@@ -175,7 +176,7 @@ impl Functions {
         source: &[u8],
     ) -> Result<(StoredFunction, bool), RegistryError> {
         check_function_name(user, name)?;
-        let loaded = self.load_source(user, name, source)?;
+        let loaded = self.load_source(&self.runtime(), user, name, source)?;
         let is_new = self.known(user, name).is_none();
         let stored = self.storage.store(user, name, source)?;
         match self.adopt(user, name, Some((&stored, loaded))) {
@@ -184,6 +185,47 @@ impl Functions {
             other => drop(other?),
         }
         Ok((stored, is_new))
+    }
+
+    /// What functions run on that are loaded from now on.
+    pub(super) fn runtime(&self) -> Runtime {
+        self.runtime.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Loads what is loaded on another runtime, beside what there is.
+    pub(super) fn prepare(&self, runtime: Runtime) -> Result<Prepared, RegistryError> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let loaded = table.values().flat_map(HashMap::values).filter(|it| it.loaded.initialized());
+        let loaded: Vec<Arc<Entry>> = loaded.cloned().collect();
+        drop(table);
+        let mut prepared = Prepared { runtime, loaded: HashMap::new(), failed: Vec::new() };
+        for entry in loaded {
+            let StoredFunction { user, name, .. } = &entry.stored;
+            let (stored, source) = match self.storage.source(user, name) {
+                Err(RegistryError::NoFunction { .. }) => continue,
+                other => other?,
+            };
+            match self.load_source(&prepared.runtime, user, name, &source) {
+                Ok(function) => {
+                    prepared.loaded.insert((user.clone(), name.clone()), (stored, function));
+                }
+                Err(error) => prepared.failed.push((format!("{user}/{name}"), error)),
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// Has calls that begin after this run on another runtime.
+    pub(super) fn switch(&self, mut prepared: Prepared) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        for known in table.values_mut().flat_map(HashMap::values_mut) {
+            let id = (known.stored.user.clone(), known.stored.name.clone());
+            let loaded = prepared.loaded.remove(&id).filter(|(stored, _)| *stored == known.stored);
+            // Also what is not loaded, for somebody may be loading it on the old one.
+            *known = entry(known.stored.clone(), loaded.map(|(_, function)| function));
+        }
+        *self.runtime.write().unwrap_or_else(PoisonError::into_inner) = prepared.runtime;
     }
 
     /// How many are known.
@@ -251,7 +293,12 @@ impl Functions {
             }
         };
         let functions = table.entry(user.to_owned()).or_default();
-        let loaded = loaded.filter(|(version, _)| **version == stored).map(|(_, loaded)| loaded);
+        // It may have been loaded on a runtime that is the old one by now.
+        let runtime = self.runtime();
+        let is_wanted = |(version, loaded): &(&StoredFunction, Function)| {
+            **version == stored && Arc::ptr_eq(&loaded.runtime, &runtime.inner)
+        };
+        let loaded = loaded.filter(is_wanted).map(|(_, loaded)| loaded);
         if let Some(known) = functions.get(name).filter(|it| it.stored == stored && loaded.is_none()) {
             return Ok(Arc::clone(known));
         }
@@ -268,17 +315,32 @@ impl Functions {
         if stored != entry.stored {
             return Err(Replaced::ByAnother);
         }
-        self.load_source(user, name, &source).map_err(failed)
+        self.load_source(&self.runtime(), user, name, &source).map_err(failed)
     }
 
-    fn load_source(&self, user: &str, name: &str, source: &[u8]) -> Result<Function, RegistryError> {
-        let mut function = self.runtime.function(user, name).source(source);
+    fn load_source(
+        &self,
+        runtime: &Runtime,
+        user: &str,
+        name: &str,
+        source: &[u8],
+    ) -> Result<Function, RegistryError> {
+        let mut function = runtime.function(user, name).source(source);
         if self.storage.is_shared() {
             // Who chains to it looks it up, because it may be another one by then.
             function = function.unlisted();
         }
         Ok(function.load()?)
     }
+}
+
+/// What is to be run on another runtime.
+pub(super) struct Prepared {
+    runtime: Runtime,
+    /// By user and name, and of which version.
+    loaded: HashMap<(String, String), (StoredFunction, Function)>,
+    /// What cannot be loaded there, and why.
+    pub(super) failed: Vec<(String, RegistryError)>,
 }
 
 /// Why a version could not be loaded.

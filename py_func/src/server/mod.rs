@@ -12,7 +12,8 @@
 //!
 //! What it offers is described at `/openapi.json`, which is made from the handlers in `routes`. A request takes this way: a connection
 //! ([`listen`], [`stream`]) hands it to the router; [`observe`] gives it a trace, and says afterwards how it went; [`access`] finds
-//! out whose it is; [`extract`] checks its address; a handler does the work. Whatever goes wrong is a [`problem`].
+//! out whose it is; [`extract`] checks its address; a handler does the work. Whatever goes wrong is a [`problem`]. [`functions`] has what
+//! is loaded, and [`upgrade`] changes what that runs on.
 //!
 //! Handlers run on threads of the server's own, and calls on those of the runtime, so that functions that compute do not keep the
 //! server from answering. What blocks runs on threads that are for that.
@@ -40,6 +41,7 @@ mod stream;
 mod tokens;
 mod trace;
 mod turns;
+mod upgrade;
 mod wire;
 
 use std::future::Future;
@@ -69,8 +71,8 @@ pub use tokens::Tokens;
 pub use wire::{CallResult, Data, ErrorDocument, RESULT_JSON, UsageDocument};
 
 use crate::admission::Busy;
-use crate::registry::{Registry, StoredFunction, StoredRuntime};
-use crate::runtime::{Runtime, RuntimeBuilder};
+use crate::registry::{Registry, StoredFunction};
+use crate::runtime::RuntimeBuilder;
 use crate::state::{self, Durable, State};
 
 /// What a user may keep as state, and what state may take of the memory, in bytes.
@@ -89,8 +91,7 @@ pub struct Server {
 
 /// What the handlers share.
 struct App {
-    runtime: Runtime,
-    stored_runtime: Option<StoredRuntime>,
+    upgrades: Arc<upgrade::Upgrades>,
     state: State,
     functions: Arc<functions::Functions>,
     calls: calls::Calls,
@@ -116,7 +117,7 @@ impl Server {
     ///
     /// When others than this machine could reach it and [`Settings::access`] does not provide for that, or something cannot be opened.
     pub fn bind(settings: Settings, runtime: RuntimeBuilder, store: Registry) -> Result<Self, ServerError> {
-        let Settings { listen: address, access, tls, mut limits, storage, on_call } = settings;
+        let Settings { listen: address, access, tls, mut limits, storage, trust, on_call } = settings;
         if matches!(access, Access::Loopback) && !address.ip().is_loopback() {
             return Err(ServerError::Exposed { address });
         }
@@ -135,14 +136,14 @@ impl Server {
         let sources = Arc::clone(&storage);
         // That a function cannot be read is for the one who chains to it the same as that there is none.
         let lookup = move |user: &str, name: &str| sources.source(user, name).ok().map(|it| it.1);
-        let runtime = runtime.state(state.clone()).lookup(lookup).build()?;
-        let stored_runtime = store.runtime()?.filter(|stored| stored.image == runtime.image_directory());
+        let builder = runtime.state(state.clone()).lookup(lookup);
+        let runtime = builder.clone().build()?;
+        let upgrades = upgrade::Upgrades::new(builder, store, Arc::clone(&storage), trust, &runtime)?;
         let functions = Arc::new(functions::Functions::open(storage, runtime.clone())?);
         recorder();
         let all = runtime.inner.executor.gate.limit();
         let app = Arc::new(App {
-            runtime,
-            stored_runtime,
+            upgrades: Arc::new(upgrades),
             state,
             functions,
             calls: calls::Calls::new(&limits),
@@ -259,7 +260,7 @@ impl App {
 
     /// Why there is no place for a call.
     fn busy(&self) -> Busy {
-        Busy { limit: self.runtime.inner.executor.gate.limit().waiting, user: None }
+        Busy { limit: self.functions.runtime().inner.executor.gate.limit().waiting, user: None }
     }
 
     /// What is to be done now and then.

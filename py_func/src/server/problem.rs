@@ -218,10 +218,17 @@ impl From<RegistryError> for Problem {
             RegistryError::Runtime(error) => (*error).into(),
             RegistryError::NoFunction { .. } => Self::new(StatusCode::NOT_FOUND, "no-function", detail),
             RegistryError::Reserved => Self::bad_request("name", detail),
-            RegistryError::Bundle(faasm_bundle::Error::Store { .. }) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage", detail)
-                    .hint("try again later")
-                    .retry_after(1)
+            RegistryError::Bundle(error @ faasm_bundle::Error::Store { .. }) => {
+                let hint = error.hint().unwrap_or_else(|| "try again later".to_owned());
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage", detail).hint(hint).retry_after(1)
+            }
+            RegistryError::Bundle(error @ faasm_bundle::Error::Location { .. }) => {
+                Self::bad_request("bundle", detail).hint(error.hint().unwrap_or_default())
+            }
+            // Its file system is the server's own.
+            RegistryError::Bundle(error) if !matches!(error, faasm_bundle::Error::Io { .. }) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bundle", detail)
+                    .hint(error.hint().unwrap_or_else(|| "name another bundle".to_owned()))
             }
             _ => Self::internal(detail),
         }

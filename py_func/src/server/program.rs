@@ -195,6 +195,7 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         (None, false) => Access::Loopback,
     };
     let tls = arguments.tls_certificate.zip(arguments.tls_key);
+    let key = arguments.trust.as_deref().map(PublicKey::read).transpose().map_err(RegistryError::from)?;
     let storage = arguments.storage.as_deref().map(open_storage).transpose()?;
     let settings = Settings {
         listen: arguments.listen,
@@ -202,6 +203,7 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         tls: tls.map(|(certificate, key)| Tls { certificate, key }),
         limits: Limits { body: arguments.body << 20, rate: arguments.rate, ..Limits::default() },
         storage: storage.clone(),
+        trust: key.clone(),
         on_call: None,
     };
     let mut runtime = Runtime::builder()
@@ -215,14 +217,17 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         Some(home) => Registry::new(home),
         None => Registry::from_env()?,
     };
-    let bundle = match (&arguments.image, arguments.runtime, storage) {
+    let bundle = match (&arguments.image, arguments.runtime, &storage) {
         (None, None, Some(storage)) => storage.bundle()?,
         (_, named, _) => named,
     };
     let image = match (arguments.image, bundle) {
         (Some(image), _) => Some(image),
         (None, Some(url)) => {
-            Some(fetch(&store, &url, arguments.trust.as_deref(), arguments.trust_local)?.image)
+            let location = Location::parse(&url).map_err(RegistryError::from)?;
+            let fetch = Fetch { location, key, trust_local: arguments.trust_local };
+            let storage: &dyn Storage = storage.as_deref().unwrap_or(&store);
+            Some(self::fetch(&store, &fetch, storage)?.image)
         }
         (None, None) => store.runtime()?.map(|stored| stored.image),
     };
@@ -245,18 +250,10 @@ fn open_storage(url: &str) -> Result<Arc<dyn Storage>, RegistryError> {
 }
 
 /// Fetches a bundle, and answers the runtime in it.
-fn fetch(
-    store: &Registry,
-    url: &str,
-    trust: Option<&str>,
-    trust_local: bool,
-) -> Result<StoredRuntime, RegistryError> {
-    let location = Location::parse(url)?;
-    let key = trust.map(PublicKey::read).transpose()?;
-    let fetch = Fetch { location, key, trust_local };
+fn fetch(store: &Registry, fetch: &Fetch, storage: &dyn Storage) -> Result<StoredRuntime, RegistryError> {
     let log = |text: &str| tracing::info!(target: "py_func::server", "{text}");
     tracing::info!(target: "py_func::server", "fetching {}", fetch.location);
-    let fetched = store.fetch(&fetch, &log, &|_, _| ())?;
+    let fetched = store.fetch(fetch, storage, &log, &|_, _| ())?;
     for (user, name) in &fetched.kept {
         tracing::warn!(target: "py_func::server", "{user}/{name} was left as it is: the store has another version");
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use faasm_bundle::PublicKey;
+
 use super::calls::Details;
 use super::tokens::Tokens;
 use crate::registry::Storage;
@@ -23,6 +25,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where functions are, in place of the store: a [`Bucket`](crate::Bucket), for instance, that several servers share.
     pub storage: Option<Arc<dyn Storage>>,
+    /// The key by which bundles must be signed that this server is upgraded with. Their machine code is then used.
+    pub trust: Option<PublicKey>,
     /// Told of each call when it has ended. Must be short, since the answer waits for it.
     pub on_call: Option<OnCall>,
 }
@@ -86,6 +90,7 @@ impl Default for Settings {
             tls: None,
             limits: Limits::default(),
             storage: None,
+            trust: None,
             on_call: None,
         }
     }

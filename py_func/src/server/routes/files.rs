@@ -192,7 +192,8 @@ async fn with_files<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let app = Arc::clone(app);
     blocking(move || {
-        let shared = app.runtime.inner.shared.as_ref();
+        let runtime = app.functions.runtime();
+        let shared = runtime.inner.shared.as_deref();
         work(shared.ok_or_else(|| Problem::internal("there are no shared files"))?)
     })
     .await

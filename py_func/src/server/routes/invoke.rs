@@ -164,7 +164,7 @@ impl Invocation {
             error: None,
             trace,
         };
-        let timeout = timeout.map(|timeout| timeout.min(app.runtime.inner.timeout));
+        let timeout = timeout.map(|timeout| timeout.min(function.runtime.timeout));
         Ok(Self { app: Arc::clone(app), function, entry, timeout, summary, started })
     }
 

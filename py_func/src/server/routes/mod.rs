@@ -72,7 +72,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .routes(routes!(state::get, state::put, state::delete))
         .routes(routes!(files::list))
         .routes(routes!(files::get, files::put, files::delete))
-        .routes(routes!(service::runtime))
+        .routes(routes!(service::runtime, service::upgrade))
         .routes(routes!(service::flush))
         .routes(routes!(service::metrics))
         .route_layer(from_fn_with_state(Arc::clone(&app), access::guard));
