@@ -14,8 +14,8 @@
 //! ([`listen`], [`stream`]) hands it to the router; [`observe`] gives it a trace, and says afterwards how it went; [`access`] finds
 //! out whose it is; [`extract`] checks its address; a handler does the work. Whatever goes wrong is a [`problem`].
 //!
-//! Handlers run on threads of the server's own, and calls on those of the runtime, so that functions that compute do not keep the
-//! server from answering. What blocks runs on threads that are for that.
+//! Handlers run on threads of the server's own, and so do calls that a client waits for; [`relief`] sees to it that functions that
+//! compute do not keep the server from answering. What blocks runs on threads that are for that.
 
 mod access;
 #[cfg(test)]
@@ -34,6 +34,7 @@ mod otlp;
 mod problem;
 mod program;
 mod range;
+mod relief;
 mod routes;
 mod settings;
 mod stream;
@@ -44,7 +45,6 @@ mod wire;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZero;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
@@ -102,6 +102,7 @@ struct App {
     /// too many are to be refused at once.
     places: Semaphore,
     turns: turns::Turns,
+    relief: relief::Relief,
     on_call: Option<OnCall>,
     in_flight: Gauge,
     shutting_down: AtomicBool,
@@ -149,6 +150,7 @@ impl Server {
             budget: budget::Budget::new(limits.buffered),
             places: Semaphore::new(all.computing.saturating_add(all.waiting).min(Semaphore::MAX_PERMITS)),
             turns: turns::Turns::new(),
+            relief: relief::Relief::default(),
             on_call,
             in_flight: metrics::gauge!("faasm_http_requests_in_flight"),
             shutting_down: AtomicBool::new(false),
@@ -180,10 +182,10 @@ impl Server {
     ///
     /// When the threads cannot be started.
     pub fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        // Calls compute on other threads, and more than these would only wake each other up.
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        // However many calls compute on these threads, there is one that does not.
+        let computing = self.app.runtime.inner.executor.gate.limit().computing;
         let tokio = Builder::new_multi_thread()
-            .worker_threads(processors.div_ceil(2))
+            .worker_threads(computing.saturating_add(1))
             .thread_name("faasm-http")
             .max_blocking_threads(64)
             .enable_io()
@@ -191,6 +193,7 @@ impl Server {
             .build()
             .map_err(ServerError::Threads)?;
         let Self { app, listener, tls, .. } = self;
+        let _relief = relief::Relief::start(&app, tokio.handle().clone()).map_err(ServerError::Threads)?;
         let router = routes::router(Arc::clone(&app));
         tokio.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(ServerError::Threads)?;

@@ -1,6 +1,5 @@
 //! Calling functions.
 
-use std::future::IntoFuture as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,7 +13,7 @@ use futures_util::future::{Either, select};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::call::{CallFailure, Output, Usage};
+use crate::call::{Call, CallFailure, Output, Usage};
 use crate::function::Function;
 use crate::server::App;
 use crate::server::body::{self, Received};
@@ -23,6 +22,7 @@ use crate::server::extract::{self, FunctionPath, Query};
 use crate::server::json::Json;
 use crate::server::observe::Trace;
 use crate::server::problem::{Problem, ProblemDocument};
+use crate::server::relief;
 use crate::server::wire::{self, Binary, CallResult};
 
 const CALL: HeaderName = HeaderName::from_static("faasm-call");
@@ -172,7 +172,7 @@ impl Invocation {
     pub(super) async fn run(self, input: Received) -> Ended {
         let Received { bytes, reserved } = input;
         let result = match self.app.places.try_acquire() {
-            Ok(_place) => self.call(bytes).await,
+            Ok(_place) => relief::run_here(&self.app, self.call(bytes)).await,
             Err(_) => Err(CallFailure::busy(self.app.busy())),
         };
         drop(reserved);
@@ -210,7 +210,7 @@ impl Invocation {
         Ok(summary)
     }
 
-    async fn call(&self, input: Vec<u8>) -> Result<Output, CallFailure> {
+    fn call(&self, input: Vec<u8>) -> Call<'_> {
         let mut call = self.function.call(input);
         if let Some(entry) = &self.entry {
             call = call.entry(entry);
@@ -218,7 +218,7 @@ impl Invocation {
         if let Some(timeout) = self.timeout {
             call = call.timeout(timeout);
         }
-        call.into_future().await
+        call
     }
 }
 
