@@ -16,7 +16,7 @@ use crate::shell::{self, Shell};
 use crate::units::show_size;
 
 /// Those of the library: what an upload may take is not what a call may take.
-const DEFAULT_LIMITS: Limits = Limits { timeout: None, memory: None, output: None };
+pub(super) const DEFAULT_LIMITS: Limits = Limits { timeout: None, memory: None, output: None };
 
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Upload) -> anyhow::Result<ExitCode> {
     if let Some(server) = Remote::named(&arguments.remote)? {

@@ -1,7 +1,7 @@
 //! The functions of a store, loaded when they are first called and from then on ready.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
@@ -18,6 +18,8 @@ pub(super) struct Functions {
     runtime: Runtime,
     /// By user and name.
     table: RwLock<HashMap<String, HashMap<String, Arc<Entry>>>>,
+    /// Earlier versions that were called, by user, name and version.
+    earlier: Mutex<HashMap<[String; 3], Arc<Entry>>>,
     /// Held while store and table are changed, so that they agree on which upload was the last.
     writing: Mutex<()>,
 }
@@ -28,24 +30,26 @@ pub(super) struct Entry {
     loaded: OnceCell<Function>,
 }
 
-impl Entry {
-    /// The version's name: the beginning of its hash.
-    pub(super) fn version(&self) -> &str {
-        self.stored.sha256.get(..16).unwrap_or(&self.stored.sha256)
-    }
-}
+/// Above so many earlier versions that were called, all of them are forgotten.
+const EARLIER: usize = 64;
 
 impl Functions {
     /// Finds what is in the store. Nothing is loaded yet.
     pub(super) fn open(store: Registry, runtime: Runtime) -> Result<Self, RegistryError> {
-        let functions = Self { store, runtime, table: RwLock::default(), writing: Mutex::default() };
+        let functions = Self {
+            store,
+            runtime,
+            table: RwLock::default(),
+            earlier: Mutex::default(),
+            writing: Mutex::default(),
+        };
         functions.look_again()?;
         Ok(functions)
     }
 
     /// Looks through the store. Versions that are still the ones in the store stay loaded, unless they are to be forgotten.
     fn look_again(&self) -> Result<(), RegistryError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = locked(&self.writing);
         let mut table: HashMap<String, HashMap<String, Arc<Entry>>> = HashMap::new();
         for stored in self.store.functions()? {
             let known = self.known(&stored.user, &stored.name).filter(|it| it.stored == stored);
@@ -61,31 +65,96 @@ impl Functions {
         let functions = Arc::clone(self);
         blocking(move || {
             functions.table.write().unwrap_or_else(PoisonError::into_inner).clear();
+            functions.forget_earlier(|_| true);
             Ok(functions.look_again()?)
         })
         .await
     }
 
-    /// A function, loaded.
+    /// A function, loaded; or a version of it, which is named by the beginning of its hash.
     pub(super) async fn get(
         self: &Arc<Self>,
         user: &str,
         name: &str,
+        version: Option<&str>,
     ) -> Result<(Arc<Entry>, Function), Problem> {
-        let entry = match self.known(user, name) {
+        let current = match self.known(user, name) {
             Some(entry) => entry,
             None => self.find(user, name).await?,
+        };
+        let earlier = version.filter(|version| *version != current.stored.version());
+        let entry = match earlier {
+            None => current,
+            Some(version) => self.earlier(user, name, version).await?,
         };
         if let Some(function) = entry.loaded.get() {
             let function = function.clone();
             return Ok((entry, function));
         }
         let load = || {
-            let (functions, entry) = (Arc::clone(self), Arc::clone(&entry));
-            blocking(move || functions.load(&entry))
+            let (functions, entry, is_earlier) = (Arc::clone(self), Arc::clone(&entry), earlier.is_some());
+            blocking(move || functions.load(&entry, is_earlier))
         };
         let function = entry.loaded.get_or_try_init(load).await?.clone();
         Ok((entry, function))
+    }
+
+    /// An earlier version of a function.
+    async fn earlier(self: &Arc<Self>, user: &str, name: &str, version: &str) -> Result<Arc<Entry>, Problem> {
+        let key = [user, name, version].map(str::to_owned);
+        if let Some(entry) = locked(&self.earlier).get(&key) {
+            return Ok(Arc::clone(entry));
+        }
+        let [user, name, version] = key.clone();
+        let stored = self.versions(user, name).await?.into_iter().find(|it| it.version() == version);
+        let stored = stored.ok_or_else(|| {
+            let [user, name, version] = key.clone();
+            RegistryError::NoVersion { user, name, version }
+        })?;
+        let mut known = locked(&self.earlier);
+        if known.len() >= EARLIER {
+            known.clear();
+        }
+        Ok(Arc::clone(known.entry(key).or_insert_with(|| entry(stored, None))))
+    }
+
+    fn forget_earlier(&self, which: impl Fn(&[String; 3]) -> bool) {
+        locked(&self.earlier).retain(|key, _| !which(key));
+    }
+
+    /// What is known of the versions of a function, the one that is called first.
+    pub(super) async fn versions(
+        self: &Arc<Self>,
+        user: String,
+        name: String,
+    ) -> Result<Vec<StoredFunction>, Problem> {
+        let functions = Arc::clone(self);
+        blocking(move || Ok(functions.store.versions(&user, &name)?)).await
+    }
+
+    /// Has an earlier version be called again, as if it was uploaded; the one before the current one if none is named.
+    pub(super) async fn roll_back(
+        self: &Arc<Self>,
+        user: String,
+        name: String,
+        version: Option<String>,
+    ) -> Result<StoredFunction, Problem> {
+        let functions = Arc::clone(self);
+        blocking(move || {
+            let version = match version {
+                Some(version) => version,
+                None => match functions.store.versions(&user, &name)?.get(1) {
+                    Some(before) => before.version().to_owned(),
+                    None => {
+                        let detail = format!("{user}/{name} has no version before this one");
+                        return Err(Problem::no_version(detail));
+                    }
+                },
+            };
+            let source = functions.store.source_of_version(&user, &name, &version)?;
+            Ok(functions.upload_now(&user, &name, &source)?.0)
+        })
+        .await
     }
 
     /// What is known of a function.
@@ -127,7 +196,7 @@ impl Functions {
     ) -> Result<(StoredFunction, bool), RegistryError> {
         check_function_name(user, name)?;
         let loaded = self.runtime.function(user, name).source(source).load()?;
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = locked(&self.writing);
         let stored = self.store.store(user, name, source)?;
         let before = self.insert(entry(stored.clone(), Some(loaded)));
         Ok((stored, before.is_none()))
@@ -138,22 +207,35 @@ impl Functions {
         self.table.read().unwrap_or_else(PoisonError::into_inner).values().map(HashMap::len).sum()
     }
 
-    /// The source of a function.
-    pub(super) async fn source(self: &Arc<Self>, user: String, name: String) -> Result<Vec<u8>, Problem> {
+    /// The source of a function, or of a version of it.
+    pub(super) async fn source(
+        self: &Arc<Self>,
+        user: String,
+        name: String,
+        version: Option<String>,
+    ) -> Result<Vec<u8>, Problem> {
         let functions = Arc::clone(self);
-        blocking(move || Ok(functions.store.source(&user, &name)?)).await
+        blocking(move || {
+            Ok(match version {
+                None => functions.store.source(&user, &name),
+                Some(version) => functions.store.source_of_version(&user, &name, &version),
+            }?)
+        })
+        .await
     }
 
     /// Removes a function from the store. Calls that have begun go on.
     pub(super) async fn remove(self: &Arc<Self>, user: String, name: String) -> Result<(), Problem> {
         let functions = Arc::clone(self);
         blocking(move || {
-            let _writing = functions.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _writing = locked(&functions.writing);
             functions.store.remove(&user, &name)?;
             let mut table = functions.table.write().unwrap_or_else(PoisonError::into_inner);
-            if let Some(functions) = table.get_mut(&user) {
-                functions.remove(&name);
+            if let Some(of_user) = table.get_mut(&user) {
+                of_user.remove(&name);
             }
+            drop(table);
+            functions.forget_earlier(|[of, named, _]| (of, named) == (&user, &name));
             Ok(())
         })
         .await
@@ -174,7 +256,7 @@ impl Functions {
     async fn find(self: &Arc<Self>, user: &str, name: &str) -> Result<Arc<Entry>, Problem> {
         let (functions, user, name) = (Arc::clone(self), user.to_owned(), name.to_owned());
         blocking(move || {
-            let _writing = functions.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _writing = locked(&functions.writing);
             if let Some(entry) = functions.known(&user, &name) {
                 return Ok(entry);
             }
@@ -185,14 +267,24 @@ impl Functions {
         .await
     }
 
-    fn load(&self, entry: &Entry) -> Result<Function, Problem> {
+    fn load(&self, entry: &Entry, is_earlier: bool) -> Result<Function, Problem> {
         let StoredFunction { user, name, .. } = &entry.stored;
-        self.store.load(&self.runtime, user, name).map_err(Problem::stored)
+        if !is_earlier {
+            return self.store.load(&self.runtime, user, name).map_err(Problem::stored);
+        }
+        let source = self.store.source_of_version(user, name, entry.stored.version())?;
+        let function = self.runtime.function(user, name).source(source);
+        // Calls by name are for the current one.
+        function.load_unnamed().map_err(|error| Problem::stored(error.into()))
     }
 }
 
 fn entry(stored: StoredFunction, loaded: Option<Function>) -> Arc<Entry> {
     Arc::new(Entry { stored, loaded: OnceCell::new_with(loaded) })
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Does on another thread what blocks.

@@ -88,6 +88,11 @@ impl Problem {
         problem.header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
+    /// There is no such version of a function.
+    pub(super) fn no_version(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no-version", detail)
+    }
+
     /// The server cannot do it now, and may a little later.
     pub(super) fn busy(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).hint("try again later").retry_after(1)
@@ -217,6 +222,7 @@ impl From<RegistryError> for Problem {
         match error {
             RegistryError::Runtime(error) => (*error).into(),
             RegistryError::NoFunction { .. } => Self::new(StatusCode::NOT_FOUND, "no-function", detail),
+            RegistryError::NoVersion { .. } => Self::no_version(detail),
             RegistryError::Reserved => Self::bad_request("name", detail),
             _ => Self::internal(detail),
         }

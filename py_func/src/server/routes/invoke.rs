@@ -43,6 +43,10 @@ pub(super) struct Options {
     #[serde(default, deserialize_with = "extract::parsed")]
     #[param(min_length = 1, max_length = 256)]
     pub(super) entry: Option<String>,
+    /// The version to call, in place of the last one: the first 16 digits of its SHA-256.
+    #[serde(default, deserialize_with = "extract::parsed")]
+    #[param(pattern = "^[0-9a-f]{16}$")]
+    pub(super) version: Option<String>,
     /// How long it may take, in seconds, if that is shorter than the server's own limit.
     #[serde(default, deserialize_with = "extract::seconds")]
     #[param(value_type = Option<f64>, exclusive_minimum = 0)]
@@ -67,7 +71,7 @@ pub(super) struct Options {
         )),
         (status = 202, description = "the call has begun; `Location` says where its state is", body = Summary),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 404, description = "there is no such function or entry point", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "there is no such function, version or entry point", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 408, description = "the body did not arrive in time", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 413, description = "the body is too large", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 500, description = "the function failed", content(
@@ -137,7 +141,7 @@ impl Invocation {
         Trace(trace): Trace,
     ) -> Result<Self, Problem> {
         let started = Instant::now();
-        let Options { entry, timeout, asynchronous } = options;
+        let Options { entry, timeout, asynchronous, version } = options;
         if entry.as_ref().is_some_and(|entry| entry.is_empty() || entry.len() > 256) {
             return Err(Problem::bad_request("entry", "an entry point has a name of 1 to 256 bytes"));
         }
@@ -148,13 +152,13 @@ impl Invocation {
         if app.budget.is_full() {
             return Err(Problem::busy("requests and results take all the memory that there is for them"));
         }
-        let (stored, function) = app.functions.get(user, name).await?;
+        let (found, function) = app.functions.get(user, name, version.as_deref()).await?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let summary = Summary {
             id: app.calls.next_id(),
             user: user.to_owned(),
             function: name.to_owned(),
-            version: stored.version().to_owned(),
+            version: found.stored.version().to_owned(),
             entry: entry.clone(),
             asynchronous,
             state: CallState::Running,

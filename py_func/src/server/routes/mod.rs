@@ -61,6 +61,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
     let mut guarded = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(functions::list))
         .routes(routes!(functions::get, functions::put, functions::delete))
+        .routes(routes!(functions::versions))
+        .routes(routes!(functions::rollback))
         .routes(routes!(invoke::invoke))
         .routes(routes!(message::message))
         .routes(routes!(calls::list))
