@@ -18,6 +18,7 @@
 //! compute do not keep the server from answering. What blocks runs on threads that are for that.
 
 mod access;
+mod addresses;
 #[cfg(test)]
 mod arbitrary;
 mod body;
@@ -47,6 +48,7 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use metrics::Gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -69,6 +71,7 @@ pub use tokens::Tokens;
 pub use wire::{CallResult, Data, ErrorDocument, RESULT_JSON, UsageDocument};
 
 use crate::admission::Busy;
+use crate::host::SharedFiles;
 use crate::registry::{Registry, StoredFunction, StoredRuntime};
 use crate::runtime::{Runtime, RuntimeBuilder};
 use crate::state::{self, Durable, State};
@@ -122,6 +125,8 @@ impl Server {
         }
         let tls = tls.as_ref().map(listen::acceptor).transpose()?;
         limits.connections = limits.connections.min(connections_allowed());
+        let half = (limits.connections / 2).max(1);
+        limits.connections_per_address = limits.connections_per_address.min(half);
 
         let listening = |source| ServerError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(listening)?;
@@ -135,6 +140,7 @@ impl Server {
         // That a function cannot be read is for the one who chains to it the same as that there is none.
         let runtime =
             runtime.state(state.clone()).lookup(move |user, name| sources.source(user, name).ok()).build()?;
+        remove_leftovers(&store)?;
         let stored_runtime = store.runtime()?.filter(|stored| stored.image == runtime.image_directory());
         let functions = Arc::new(functions::Functions::open(store, runtime.clone())?);
         recorder();
@@ -300,6 +306,15 @@ fn recorder() -> Option<&'static PrometheusHandle> {
         Some(handle)
     };
     RECORDER.get_or_init(install).as_ref()
+}
+
+/// Has what killed servers left among shared files be removed, which may take a while if there are many.
+fn remove_leftovers(store: &Registry) -> Result<(), ServerError> {
+    // Nobody else writes such files: the state is open in one server at a time.
+    let (started, files) = (SystemTime::now(), SharedFiles::new(store.root().join("files"), SHARED_FILES));
+    let thread = std::thread::Builder::new().name("faasm-leftovers".to_owned());
+    thread.spawn(move || files.remove_leftovers(started)).map_err(ServerError::Threads)?;
+    Ok(())
 }
 
 /// How many connections there can be and still files for everything else. Asks the system for as many open files as it allows.

@@ -96,6 +96,12 @@ struct Serve {
     /// How many requests a second each client may make [default: any number]
     #[arg(long, value_name = "REQUESTS")]
     rate: Option<NonZero<u32>>,
+    /// How many connections one address may have open, and at most half of all 4096
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections_per_address)]
+    connections_per_address: usize,
+    /// How many versions of a function the store keeps
+    #[arg(long, value_name = "COUNT", default_value = "10")]
+    versions: NonZero<usize>,
     /// How many calls compute at a time [default: one for each processor]
     #[arg(long, value_name = "COUNT")]
     threads: Option<NonZero<usize>>,
@@ -194,7 +200,12 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         listen: arguments.listen,
         access,
         tls: tls.map(|(certificate, key)| Tls { certificate, key }),
-        limits: Limits { body: arguments.body << 20, rate: arguments.rate, ..Limits::default() },
+        limits: Limits {
+            body: arguments.body << 20,
+            rate: arguments.rate,
+            connections_per_address: arguments.connections_per_address,
+            ..Limits::default()
+        },
         on_call: None,
     };
     let mut runtime = Runtime::builder()
@@ -208,6 +219,7 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         Some(home) => Registry::new(home),
         None => Registry::from_env()?,
     };
+    let store = store.keep_versions(arguments.versions);
     let image = match (arguments.image, arguments.runtime) {
         (Some(image), _) => Some(image),
         (None, Some(url)) => {
