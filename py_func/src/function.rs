@@ -290,7 +290,7 @@ pub(crate) struct Functions {
     loaded: Mutex<HashMap<Name, Weak<Loaded>>>,
     /// Those that were looked up, with the source that they are loaded from, once for all calls.
     found: Mutex<HashMap<Name, Found>>,
-    lookup: Option<Box<Lookup>>,
+    lookup: Option<Arc<Lookup>>,
 }
 
 /// User and name.
@@ -308,7 +308,7 @@ pub(crate) enum Target {
 }
 
 impl Functions {
-    pub(crate) fn new(lookup: Option<Box<Lookup>>) -> Self {
+    pub(crate) fn new(lookup: Option<Arc<Lookup>>) -> Self {
         Self { lookup, ..Self::default() }
     }
 

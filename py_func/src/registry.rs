@@ -21,6 +21,8 @@
 mod bundles;
 mod error;
 mod files;
+#[cfg(feature = "server")]
+mod runtimes;
 
 use std::env;
 use std::fs;

@@ -8,6 +8,7 @@ use faasm_bundle::{
     Bundle, DIRECTORY, Function, Limits, Location, MachineCode, Manifest, OnBytes, PublicKey,
 };
 use faasm_image::Image;
+use tempfile::TempDir;
 
 use super::files::{self, Lock, io};
 use super::{Registry, RegistryError, Result, StoredRuntime, check_function_name, hash};
@@ -100,15 +101,17 @@ impl Registry {
             true => MachineCode::Trust,
             false => MachineCode::Compile,
         };
-        self.install(&mut bundle, installing, code, progress)
+        self.install(&mut bundle, installing, code, progress, &|_| Ok(()))
     }
 
-    fn install(
+    /// `check` has the last word on the image.
+    pub(super) fn install(
         &self,
         bundle: &mut Bundle,
         installing: &Path,
         code: MachineCode,
         progress: &dyn Fn(&str),
+        check: &dyn Fn(&Path) -> Result<()>,
     ) -> Result<Fetched> {
         let runtimes = self.root.join("runtimes");
         let manifest = bundle.manifest(&Limits::default())?;
@@ -117,6 +120,7 @@ impl Registry {
         let mut compiled = false;
         let runtime = match known {
             Some(name) => {
+                check(&runtimes.join(&name))?;
                 let _lock = Lock::exclusive(&self.root)?;
                 self.choose_runtime(name)?
             }
@@ -124,20 +128,9 @@ impl Registry {
                 let new = files::temporary_directory(installing)?;
                 compiled =
                     faasm_bundle::install(bundle, new.path(), code, &Limits::default(), progress)?.compiled;
+                check(new.path())?;
                 let name = name(new.path())?;
-                let directory = runtimes.join(&name);
-                let _lock = Lock::exclusive(&self.root)?;
-                fs::create_dir_all(&runtimes).map_err(io("create the directory", &runtimes))?;
-                // One that is there cannot be run, or it would have been found.
-                let old = files::temporary_directory(installing)?;
-                match fs::rename(&directory, old.path().join("old")) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => {
-                        return Err(io("replace", &directory)(error));
-                    }
-                    _ => fs::rename(new.keep(), &directory).map_err(io("create", &directory))?,
-                }
-                files::sync_directory(&runtimes)?;
-                self.choose_runtime(name)?
+                self.add_runtime(new, name, installing)?
             }
         };
         let (mut added, mut kept) = (Vec::new(), Vec::new());
@@ -157,6 +150,24 @@ impl Registry {
             }
         }
         Ok(Fetched { runtime, manifest, was_there, compiled, added, kept })
+    }
+
+    /// Makes what is in a directory below `installing` the store's runtime.
+    pub(super) fn add_runtime(&self, new: TempDir, name: String, installing: &Path) -> Result<StoredRuntime> {
+        let runtimes = self.root.join("runtimes");
+        let directory = runtimes.join(&name);
+        let _lock = Lock::exclusive(&self.root)?;
+        fs::create_dir_all(&runtimes).map_err(io("create the directory", &runtimes))?;
+        // One that is there cannot be run, or it would have been found.
+        let old = files::temporary_directory(installing)?;
+        match fs::rename(&directory, old.path().join("old")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(io("replace", &directory)(error));
+            }
+            _ => fs::rename(new.keep(), &directory).map_err(io("create", &directory))?,
+        }
+        files::sync_directory(&runtimes)?;
+        self.choose_runtime(name)
     }
 
     /// The name of the runtime that was made from this bundle, if it is there and can be run.

@@ -60,6 +60,14 @@ pub enum RegistryError {
         reason: String,
     },
 
+    /// What was sent as a runtime is none.
+    #[cfg(feature = "server")]
+    #[error("use it as a runtime: {reason}")]
+    NoRuntime {
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// The platform's directory for data could not be found.
     #[error("find a directory for the store: {reason}")]
     NoDataDirectory {
@@ -93,6 +101,8 @@ impl RegistryError {
             Self::NoFunction { user, name } => Some(format!(
                 "`cargo faasm list` shows what there is; `cargo faasm upload {user} {name} FILE` adds it"
             )),
+            #[cfg(feature = "server")]
+            Self::NoRuntime { .. } => Some("send a bundle, or a py_func.wasm".to_owned()),
             Self::NoVersion { .. } => Some("`cargo faasm list --versions` shows what there is".to_owned()),
             Self::Damaged { .. } => Some("upload it again".to_owned()),
             Self::NoDataDirectory { .. } => {

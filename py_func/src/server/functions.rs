@@ -7,15 +7,15 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use super::problem::Problem;
+use super::runtimes::Runtimes;
 use crate::function::Function;
 use crate::registry::{Registry, RegistryError, StoredFunction, check_function_name};
-use crate::runtime::Runtime;
 
 /// All functions of a store that this process knows of. What it has stored itself it knows at once; what other processes store it
 /// finds when it is asked for something it does not know, and when it looks through the whole store again.
 pub(super) struct Functions {
     store: Registry,
-    runtime: Runtime,
+    runtimes: Arc<Runtimes>,
     /// By user and name.
     table: RwLock<HashMap<String, HashMap<String, Arc<Entry>>>>,
     /// Earlier versions that were called, by user, name and version.
@@ -35,10 +35,10 @@ const EARLIER: usize = 64;
 
 impl Functions {
     /// Finds what is in the store. Nothing is loaded yet.
-    pub(super) fn open(store: Registry, runtime: Runtime) -> Result<Self, RegistryError> {
+    pub(super) fn open(store: Registry, runtimes: Arc<Runtimes>) -> Result<Self, RegistryError> {
         let functions = Self {
             store,
-            runtime,
+            runtimes,
             table: RwLock::default(),
             earlier: Mutex::default(),
             writing: Mutex::default(),
@@ -195,8 +195,15 @@ impl Functions {
         source: &[u8],
     ) -> Result<(StoredFunction, bool), RegistryError> {
         check_function_name(user, name)?;
-        let loaded = self.runtime.function(user, name).source(source).load()?;
-        let _writing = locked(&self.writing);
+        let (loaded, _writing) = loop {
+            let runtime = self.runtimes.current().runtime;
+            let loaded = runtime.function(user, name).source(source).load()?;
+            let writing = locked(&self.writing);
+            // Otherwise it was replaced meanwhile.
+            if self.runtimes.current().runtime.is(&runtime) {
+                break (loaded, writing);
+            }
+        };
         let stored = self.store.store(user, name, source)?;
         let before = self.insert(entry(stored.clone(), Some(loaded)));
         Ok((stored, before.is_none()))
@@ -269,11 +276,12 @@ impl Functions {
 
     fn load(&self, entry: &Entry, is_earlier: bool) -> Result<Function, Problem> {
         let StoredFunction { user, name, .. } = &entry.stored;
+        let runtime = self.runtimes.current().runtime;
         if !is_earlier {
-            return self.store.load(&self.runtime, user, name).map_err(Problem::stored);
+            return self.store.load(&runtime, user, name).map_err(Problem::stored);
         }
         let source = self.store.source_of_version(user, name, entry.stored.version())?;
-        let function = self.runtime.function(user, name).source(source);
+        let function = runtime.function(user, name).source(source);
         // Calls by name are for the current one.
         function.load_unnamed().map_err(|error| Problem::stored(error.into()))
     }

@@ -24,6 +24,8 @@ mod arbitrary;
 mod body;
 mod budget;
 mod calls;
+#[cfg(any(test, fuzzing))]
+pub mod checks;
 mod error;
 mod extract;
 mod functions;
@@ -37,6 +39,7 @@ mod program;
 mod range;
 mod relief;
 mod routes;
+mod runtimes;
 mod settings;
 mod stream;
 mod tokens;
@@ -71,9 +74,10 @@ pub use tokens::Tokens;
 pub use wire::{CallResult, Data, ErrorDocument, RESULT_JSON, UsageDocument};
 
 use crate::admission::Busy;
+use crate::executor::Executor;
 use crate::host::SharedFiles;
-use crate::registry::{Registry, StoredFunction, StoredRuntime};
-use crate::runtime::{Runtime, RuntimeBuilder};
+use crate::registry::{Registry, StoredFunction};
+use crate::runtime::RuntimeBuilder;
 use crate::state::{self, Durable, State};
 
 /// What a user may keep as state, and what state may take of the memory, in bytes.
@@ -92,8 +96,10 @@ pub struct Server {
 
 /// What the handlers share.
 struct App {
-    runtime: Runtime,
-    stored_runtime: Option<StoredRuntime>,
+    store: Registry,
+    runtimes: Arc<runtimes::Runtimes>,
+    executor: Arc<Executor>,
+    shared: Option<Arc<SharedFiles>>,
     state: State,
     functions: Arc<functions::Functions>,
     calls: calls::Calls,
@@ -138,18 +144,20 @@ impl Server {
         let state = State::new(Arc::new(Durable::open(store.root().join("state"))?), STATE);
         let sources = store.clone();
         // That a function cannot be read is for the one who chains to it the same as that there is none.
-        let runtime =
-            runtime.state(state.clone()).lookup(move |user, name| sources.source(user, name).ok()).build()?;
+        let runtime = runtime.state(state.clone()).lookup(move |user, name| sources.source(user, name).ok());
         remove_leftovers(&store)?;
-        let stored_runtime = store.runtime()?.filter(|stored| stored.image == runtime.image_directory());
-        let functions = Arc::new(functions::Functions::open(store, runtime.clone())?);
+        let runtimes = Arc::new(runtimes::Runtimes::new(runtime, &store)?);
+        let runtime = runtimes.current().runtime;
+        let functions = functions::Functions::open(store.clone(), Arc::clone(&runtimes))?;
         recorder();
         let all = runtime.inner.executor.gate.limit();
         let app = Arc::new(App {
-            runtime,
-            stored_runtime,
+            store,
+            runtimes,
+            executor: Arc::clone(&runtime.inner.executor),
+            shared: runtime.inner.shared.clone(),
             state,
-            functions,
+            functions: Arc::new(functions),
             calls: calls::Calls::new(&limits),
             access,
             rates: limits.rate.map(access::Rates::new),
@@ -189,7 +197,7 @@ impl Server {
     /// When the threads cannot be started.
     pub fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
         // However many calls compute on these threads, there is one that does not.
-        let computing = self.app.runtime.inner.executor.gate.limit().computing;
+        let computing = self.app.executor.gate.limit().computing;
         let tokio = Builder::new_multi_thread()
             .worker_threads(computing.saturating_add(1))
             .thread_name("faasm-http")
@@ -266,7 +274,7 @@ impl App {
 
     /// Why there is no place for a call.
     fn busy(&self) -> Busy {
-        Busy { limit: self.runtime.inner.executor.gate.limit().waiting, user: None }
+        Busy { limit: self.executor.gate.limit().waiting, user: None }
     }
 
     /// What is to be done now and then.

@@ -162,7 +162,7 @@ impl Problem {
     pub(super) fn into_answer(self, headers: &HeaderMap, app: &App) -> Response {
         match &self.0.failed_load {
             Some(failure) if wire::is_wanted(headers) => {
-                let document = wire::CallResult::new(0, &Err(failure.clone()));
+                let document = wire::CallResult::new(0, Err(failure.clone()));
                 (self.0.status, wire::answer(&document, app)).into_response()
             }
             _ => self.into_response(),
@@ -223,6 +223,7 @@ impl From<RegistryError> for Problem {
             RegistryError::Runtime(error) => (*error).into(),
             RegistryError::NoFunction { .. } => Self::new(StatusCode::NOT_FOUND, "no-function", detail),
             RegistryError::NoVersion { .. } => Self::no_version(detail),
+            RegistryError::NoRuntime { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "runtime", detail),
             RegistryError::Reserved => Self::bad_request("name", detail),
             _ => Self::internal(detail),
         }

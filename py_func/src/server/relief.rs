@@ -5,7 +5,7 @@
 //! nobody looks. Therefore a thread of ours looks every millisecond whether calls go on computing. If they do, it gives tokio a task that
 //! does nothing: who runs it has nothing to do afterwards. There is one thread more than calls may compute.
 
-use std::future::Future;
+use std::future::Future as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -131,7 +131,7 @@ pub(super) async fn get(
         }
     };
     let tag = tag(&stored.sha256);
-    if headers.get(IF_NONE_MATCH).is_some_and(|known| *known == tag) {
+    if headers.get_all(IF_NONE_MATCH).iter().any(|known| names(known, &tag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
     let source = app.functions.source(user, name, version).await?;
@@ -246,6 +246,12 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     app.functions.remove(user, name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether one of the tags of `If-None-Match` is this one, as weak tags are compared (RFC 9110, section 13.1.2).
+fn names(value: &HeaderValue, tag: &HeaderValue) -> bool {
+    let mut tags = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    tags.any(|known| known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == tag)
 }
 
 fn tag(sha256: &str) -> HeaderValue {

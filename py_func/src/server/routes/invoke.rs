@@ -168,7 +168,7 @@ impl Invocation {
             error: None,
             trace,
         };
-        let timeout = timeout.map(|timeout| timeout.min(app.runtime.inner.timeout));
+        let timeout = timeout.map(|timeout| timeout.min(function.runtime.timeout));
         Ok(Self { app: Arc::clone(app), function, entry, timeout, summary, started })
     }
 
@@ -252,7 +252,7 @@ impl Ended {
             Err(failure) => Problem::failed_call(failure).status(),
         };
         let headers = self.headers();
-        let document = CallResult::new(self.id, &self.result);
+        let document = CallResult::new(self.id, self.result);
         (status, headers, wire::answer(&document, app)).into_response()
     }
 

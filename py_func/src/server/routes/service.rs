@@ -5,17 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
 
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::registry::StoredRuntime;
-use crate::server::App;
+use crate::registry::{RUNTIME_NAME, StoredRuntime};
 use crate::server::access::Principal;
+use crate::server::extract::FunctionPath;
+use crate::server::functions::blocking;
 use crate::server::json::Json;
 use crate::server::problem::{Problem, ProblemDocument};
+use crate::server::runtimes::Current;
+use crate::server::wire::Binary;
+use crate::server::{App, body};
 
 /// Say that the server lives.
 #[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, description = "it does", body = String)))]
@@ -104,12 +109,61 @@ impl RuntimeDocument {
     responses((status = 200, description = "the runtime", body = RuntimeDocument))
 )]
 pub(super) async fn runtime(State(app): State<Arc<App>>) -> Json<RuntimeDocument> {
-    let manifest = app.runtime.manifest();
-    let stored = app.stored_runtime.as_ref();
-    Json(RuntimeDocument {
+    Json(document(&app))
+}
+
+fn document(app: &App) -> RuntimeDocument {
+    let Current { runtime, stored } = app.runtimes.current();
+    let manifest = runtime.manifest();
+    RuntimeDocument {
         python: manifest.python.clone(),
         wasm: manifest.wasm.sha256.clone(),
-        sha256: stored.map(|it| it.sha256.clone()),
-        uploaded: stored.map(|it| it.uploaded.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs())),
-    })
+        uploaded: stored
+            .as_ref()
+            .map(|it| it.uploaded.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs())),
+        sha256: stored.map(|it| it.sha256),
+    }
+}
+
+/// Upload the runtime, under the name `py_func`.
+///
+/// The body is a bundle, as `cargo faasm package` makes it, or its `py_func.wasm` alone, which gets the library of the runtime before it. It is
+/// compiled here, which takes a while; machine code in it is not used. Before the answer a function is called on it, and if that fails
+/// it is not stored. Calls that begin after the answer run on it, those of all users; calls that have begun go on. Functions of a bundle
+/// are added, unless the store has others of their names. Takes a token that is for all users.
+#[utoipa::path(
+    put,
+    path = "/f/{user}/{function}",
+    tag = "service",
+    params(FunctionPath),
+    request_body(content((Binary = "application/zstd"), (Binary = "application/wasm")), description = "a bundle, or a module"),
+    responses(
+        (status = 200, description = "it is used", body = RuntimeDocument),
+        (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "the token is not for all users", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 408, description = "the body did not arrive in time", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, description = "the body is too large", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "it cannot be used as a runtime", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "too much is going on", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn put_runtime(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    FunctionPath { name, .. }: FunctionPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<RuntimeDocument>, Problem> {
+    principal.check_all()?;
+    if name != RUNTIME_NAME {
+        let detail = format!("a runtime has the name `{RUNTIME_NAME}`, and not {name:?}");
+        return Err(
+            Problem::bad_request("name", detail).hint("functions are uploaded to /p/{user}/{function}")
+        );
+    }
+    let received = body::read(&app, &headers, body).await?;
+    let replaced = Arc::clone(&app);
+    blocking(move || Ok(replaced.runtimes.replace(&replaced.store, &received.bytes)?)).await?;
+    app.functions.flush().await?;
+    Ok(Json(document(&app)))
 }
