@@ -62,6 +62,7 @@ pub(crate) enum Command {
     Upload(Upload),
     Invoke(Invoke),
     List(List),
+    Rollback(Rollback),
     Serve(Serve),
     State(State),
     Logs(Logs),
@@ -265,6 +266,32 @@ pub(crate) struct Invoke {
 /// Show the functions and the runtime of the store
 #[derive(Debug, Args)]
 pub(crate) struct List {
+    /// Show earlier versions of the functions, too; the first of each is the one that is called
+    #[arg(long)]
+    pub(crate) versions: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Go back to an earlier version of a function
+///
+/// It is loaded, as when it was uploaded, and is the last version from then on. `cargo faasm list --versions` shows which there are.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm rollback python hello
+  cargo faasm rollback python hello 2c26b46b68ffc68f")]
+pub(crate) struct Rollback {
+    /// Whose function it is
+    pub(crate) user: String,
+    /// Its name
+    pub(crate) function: String,
+    /// Which version [default: the one before the last]
+    pub(crate) version: Option<String>,
+    #[command(flatten)]
+    pub(crate) image: Image,
     #[command(flatten)]
     pub(crate) remote: Remote,
     #[command(flatten)]

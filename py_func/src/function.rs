@@ -56,14 +56,12 @@ pub struct FunctionBuilder<'a> {
     source: Option<Vec<u8>>,
     folder: Option<PathBuf>,
     entry: String,
-    listed: bool,
 }
 
 impl<'a> FunctionBuilder<'a> {
     pub(crate) fn new(runtime: &'a Runtime, user: &str, name: &str) -> Self {
         let (user, name) = (user.to_owned(), name.to_owned());
-        let entry = DEFAULT_ENTRY.to_owned();
-        Self { runtime, user, name, file: None, source: None, folder: None, entry, listed: true }
+        Self { runtime, user, name, file: None, source: None, folder: None, entry: DEFAULT_ENTRY.to_owned() }
     }
 
     /// The source of the function's module; or an archive, zip, tar or tar.gz, of a [folder](Self::folder), as its bytes tell.
@@ -92,13 +90,6 @@ impl<'a> FunctionBuilder<'a> {
         self
     }
 
-    /// Has others not chain to it by its name.
-    #[cfg(feature = "server")]
-    pub(crate) fn unlisted(mut self) -> Self {
-        self.listed = false;
-        self
-    }
-
     /// Imports the module, in a sandbox with the runtime's limits, and keeps the memory for calls to start from. Blocks for
     /// milliseconds, or as long as the module's own code takes. Other functions can chain to it by its name from then on, for as long
     /// as the result lives.
@@ -107,13 +98,20 @@ impl<'a> FunctionBuilder<'a> {
     ///
     /// When a name cannot be used, there is no source, or the import fails.
     pub fn load(self) -> Result<Function, Error> {
+        let function = self.load_unnamed()?;
+        function.runtime.functions.insert(&function.inner);
+        Ok(function)
+    }
+
+    /// The same, but other functions cannot chain to it.
+    pub(crate) fn load_unnamed(self) -> Result<Function, Error> {
         for name in [&self.user, &self.name] {
             if !is_valid_name(name) {
                 return Err(Error::Name { name: name.clone() });
             }
         }
         let runtime = Arc::clone(&self.runtime.inner);
-        let Self { user, name, entry, listed, .. } = self;
+        let Self { user, name, entry, .. } = self;
         let source = match (self.folder, self.source) {
             (Some(folder), _) => match package::pack(&folder) {
                 Ok(archive) => archive,
@@ -126,9 +124,6 @@ impl<'a> FunctionBuilder<'a> {
         let module = Module { user, name, file, entry, source };
         let loaded = runtime.executor.run_blocking(module.load(&runtime, false, Lineage::default()));
         let inner = loaded.unwrap_or(Err(Error::Stopped))?;
-        if listed {
-            runtime.functions.insert(&inner);
-        }
         Ok(Function { inner, runtime })
     }
 }

@@ -26,7 +26,7 @@ pub struct Runtime {
 
 pub(crate) struct Inner {
     pub(crate) program: Program<Host>,
-    pub(crate) executor: Executor,
+    pub(crate) executor: Arc<Executor>,
     pub(crate) output_limit: usize,
     pub(crate) timeout: Duration,
     pub(crate) state: State,
@@ -34,7 +34,7 @@ pub(crate) struct Inner {
     pub(crate) functions: Functions,
     pub(crate) images: Option<Images>,
     /// The number of the next call.
-    pub(crate) next_call: AtomicU64,
+    pub(crate) next_call: Arc<AtomicU64>,
     pub(crate) chain_depth: u32,
     pub(crate) chain_calls: u32,
     interrupt: Option<Interrupt>,
@@ -76,6 +76,12 @@ impl Runtime {
     #[cfg(feature = "server")]
     pub(crate) fn image_directory(&self) -> &Path {
         self.inner.image.dir()
+    }
+
+    /// Whether it is a clone of the other.
+    #[cfg(feature = "server")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// The interpreter itself, to be run as the command `python`.
@@ -125,6 +131,8 @@ pub struct RuntimeBuilder {
     chain_calls: u32,
     shared: Option<Arc<SharedFiles>>,
     tmp_limit: u64,
+    /// What another runtime's calls are made with.
+    threads_of: Option<(Arc<Executor>, Arc<AtomicU64>)>,
 }
 
 /// How long a call that has reached its time limit may take to end by itself.
@@ -151,6 +159,7 @@ impl Default for RuntimeBuilder {
             chain_calls: 1000,
             shared: None,
             tmp_limit: 64 << 20,
+            threads_of: None,
         }
     }
 }
@@ -248,6 +257,14 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Makes calls on the threads of another runtime, whose calls they count with.
+    #[cfg(feature = "server")]
+    pub(crate) fn threads_of(mut self, other: &Runtime) -> Self {
+        let Inner { executor, next_call, .. } = &*other.inner;
+        self.threads_of = Some((Arc::clone(executor), Arc::clone(next_call)));
+        self
+    }
+
     /// Opens the image and starts the threads.
     ///
     /// # Errors
@@ -257,7 +274,13 @@ impl RuntimeBuilder {
         let image = Image::open(&self.image.ok_or(Error::NoImage)?)?;
         let program = Program::new(&image.load_code()?, host::link)?;
         let base = image.base()?;
-        let executor = Executor::start(self.threads, self.queue, self.user)?;
+        let (executor, next_call) = match self.threads_of {
+            Some(other) => other,
+            None => {
+                let executor = Executor::start(self.threads, self.queue, self.user)?;
+                (Arc::new(executor), Arc::new(AtomicU64::new(1)))
+            }
+        };
         let state = self.state.unwrap_or_else(|| State::new(Arc::new(Memory::default()), DEFAULT_STATE));
         let images = self.images.map(|directory| {
             let config = self.config.iter().flat_map(|(name, value)| [name.as_str(), value]);
@@ -272,7 +295,7 @@ impl RuntimeBuilder {
             state,
             config: self.config,
             functions: Functions::new(self.lookup),
-            next_call: AtomicU64::new(1),
+            next_call,
             chain_depth: self.chain_depth,
             chain_calls: self.chain_calls,
             interrupt: None,

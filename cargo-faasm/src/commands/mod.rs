@@ -16,6 +16,7 @@ mod package;
 mod python;
 mod recipe;
 mod remove;
+mod rollback;
 mod run;
 mod serve;
 mod state;
@@ -40,6 +41,7 @@ pub(crate) fn run(cli: Cli, shell: &Shell) -> anyhow::Result<ExitCode> {
         Command::Upload(arguments) => upload::run(shell, global, &arguments),
         Command::Invoke(arguments) => invoke::run(shell, global, &arguments),
         Command::List(arguments) => list::run(shell, &arguments),
+        Command::Rollback(arguments) => rollback::run(shell, global, &arguments),
         Command::Serve(arguments) => serve::run(shell, global, &arguments),
         Command::State(arguments) => state::run(shell, &arguments),
         Command::Logs(arguments) => logs::run(shell, &arguments),

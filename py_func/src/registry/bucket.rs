@@ -1,15 +1,15 @@
 //! Functions in a bucket of an object store, which several servers share.
 //!
 //! ```text
-//! functions/<user>/<function>/meta.json                     what is stored, and which object is the source
-//! functions/<user>/<function>/function-<hash>-<number>.py   the source; `.zip`, `.tar` or `.tar.gz` if it is a package
+//! functions/<user>/<function>/meta.json                     what is stored, and which objects are the sources of its versions
+//! functions/<user>/<function>/function-<hash>-<number>.py   a source; `.zip`, `.tar` or `.tar.gz` if it is a package
 //! runtime.json                                              the bundle with the runtime
 //! flushed                                                   another content each time that all servers are to forget what they know
 //! ```
 //!
 //! As in a directory, `meta.json` makes an upload count, and names a source that is there by then. It is replaced only if it is the one
 //! that was read before, so that of two uploads at a time one comes after the other. Each upload has a source of its own, which goes when
-//! the next one replaces it; who wants to read it just then finds out what is there instead. An upload that is cut off leaves at most a
+//! that version is kept no more; who wants to read it just then finds out what is there instead. An upload that is cut off leaves at most a
 //! source that nothing names.
 //!
 //! What is known of a function is believed for a second. Who needs it after that asks whether it is still the same, which takes one
@@ -17,6 +17,7 @@
 //! it answers again.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
@@ -27,7 +28,8 @@ use serde::{Deserialize, Serialize};
 
 use super::storage::Storage;
 use super::{
-    META, MODULE, Meta, RUNTIME, RegistryError, Result, StoredFunction, check_function_name, hash, now,
+    META, MODULE, Meta, RUNTIME, RegistryError, Result, StoredFunction, VERSION_DIGITS, VERSIONS, Version,
+    check_function_name, hash, now, time,
 };
 use crate::package;
 
@@ -57,7 +59,10 @@ const FLUSHED: &str = "flushed";
 
 /// A store of functions below a place in an object store. Any number of servers may use one at the same time. Cheap to clone.
 #[derive(Clone)]
-pub struct Bucket(Arc<Inner>);
+pub struct Bucket {
+    inner: Arc<Inner>,
+    versions: NonZero<usize>,
+}
 
 struct Inner {
     objects: Objects,
@@ -104,7 +109,7 @@ impl Bucket {
             Object::There { tag, .. } => Some(tag),
             _ => None,
         };
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             objects,
             known: RwLock::default(),
             sources: Mutex::default(),
@@ -112,90 +117,87 @@ impl Bucket {
             flushes: AtomicU64::new(0),
             unreachable: AtomicBool::new(false),
             probing: AtomicBool::new(false),
-        })))
+        };
+        Ok(Self { inner: Arc::new(inner), versions: VERSIONS })
+    }
+
+    /// How many versions of each function are kept, the one that is called included. By default 10.
+    pub fn keep_versions(mut self, count: NonZero<usize>) -> Self {
+        self.versions = count;
+        self
     }
 }
 
 impl Storage for Bucket {
     fn store(&self, user: &str, name: &str, source: &[u8]) -> Result<StoredFunction> {
         check_function_name(user, name)?;
-        let inner = &self.0;
+        let inner = &self.inner;
         let sha256 = hash(source);
         let kind = package::archive_kind(source).unwrap_or(MODULE);
         let number = getrandom::u64().map_err(|error| inner.damaged(META, &error.to_string()))?;
-        let file = format!("function-{}-{number:016x}.{kind}", &sha256[..16]);
-        let meta = Meta { source: file, bytes: source.len() as u64, sha256, uploaded: now() };
+        let file = format!("function-{}-{number:016x}.{kind}", &sha256[..VERSION_DIGITS]);
+        let version = Version { source: file, bytes: source.len() as u64, sha256, uploaded: now() };
 
-        inner.objects.put(&object(user, name, &meta.source), source.to_vec(), TRANSFER)?;
-        let text =
-            serde_json::to_vec_pretty(&meta).map_err(|error| inner.damaged(META, &error.to_string()))?;
+        inner.objects.put(&object(user, name, &version.source), source.to_vec(), TRANSFER)?;
         let mut before = inner.known(user, name);
         for _ in 0..ATTEMPTS {
+            let meta = Meta::after(before.as_ref().map(|it| it.meta.clone()), version.clone(), self.versions);
+            let text =
+                serde_json::to_vec_pretty(&meta).map_err(|error| inner.damaged(META, &error.to_string()))?;
             let tag = before.as_ref().map(|it| &it.tag);
-            let stored = inner.objects.replace(&object(user, name, META), text.clone(), tag, PATIENT)?;
-            if let Some(tag) = stored {
-                inner.learn(user, name, Some(Known { meta: meta.clone(), tag, checked: Instant::now() }));
-                if let Some(before) = before {
-                    inner.remove_source(user, name, &before.meta);
+            let stored = inner.objects.replace(&object(user, name, META), text, tag, PATIENT)?;
+            let found = match stored {
+                Some(tag) => Some(Known { meta, tag, checked: Instant::now() }),
+                // Somebody else was faster; or the answer to an earlier request was lost, and not what it asked for.
+                None => inner.read(user, name, None, PATIENT)?,
+            };
+            if let Some(found) = found.clone().filter(|it| it.meta.current.source == version.source) {
+                let kept: Vec<_> = found.meta.clone().into_versions().map(|it| it.source).collect();
+                inner.learn(user, name, Some(found));
+                for gone in before.into_iter().flat_map(|it| it.meta.into_versions()) {
+                    if !kept.contains(&gone.source) {
+                        inner.remove_source(user, name, &gone);
+                    }
                 }
-                return Ok(meta.into_function(user, name));
-            }
-            let found = inner.read(user, name, None, PATIENT)?;
-            if found.as_ref().is_some_and(|it| it.meta.source == meta.source) {
-                // The answer to an earlier request was lost, and not what it asked for.
-                inner.learn(user, name, found);
-                if let Some(before) = before {
-                    inner.remove_source(user, name, &before.meta);
-                }
-                return Ok(meta.into_function(user, name));
+                return Ok(version.into_function(user, name));
             }
             before = found;
         }
-        inner.remove_source(user, name, &meta);
+        inner.remove_source(user, name, &version);
         Err(inner.damaged(&object(user, name, META), "others replace it all the time"))
     }
 
     fn function(&self, user: &str, name: &str) -> Result<StoredFunction> {
-        Ok(self.0.current(user, name)?.into_function(user, name))
+        Ok(self.inner.current(user, name)?.current.into_function(user, name))
     }
 
     fn source(&self, user: &str, name: &str) -> Result<(StoredFunction, Vec<u8>)> {
-        let inner = &self.0;
-        for _ in 0..ATTEMPTS {
-            let meta = inner.current(user, name)?;
-            let path = object(user, name, &meta.source);
-            let kept =
-                inner.sources.lock().unwrap_or_else(PoisonError::into_inner).get(&meta.sha256).cloned();
-            if let Some(source) = kept {
-                return Ok((meta.into_function(user, name), source.to_vec()));
-            }
-            match inner.objects.get(&path, None, meta.bytes, TRANSFER)? {
-                Object::There { content, .. } if hash(&content) == meta.sha256 => {
-                    inner.keep(&meta.sha256, &content);
-                    return Ok((meta.into_function(user, name), content));
-                }
-                Object::There { .. } => {
-                    return Err(inner.damaged(&path, "it was changed after it was stored"));
-                }
-                // It was replaced since its description was read.
-                _ => inner.learn(user, name, None),
-            }
-        }
-        Err(inner.damaged(&object(user, name, META), "the source that it names is not there"))
+        self.inner.source(user, name, |meta| Ok(meta.current))
+    }
+
+    fn versions(&self, user: &str, name: &str) -> Result<Vec<StoredFunction>> {
+        let versions = self.inner.current(user, name)?.into_versions();
+        Ok(versions.map(|it| it.into_function(user, name)).collect())
+    }
+
+    fn source_of_version(&self, user: &str, name: &str, version: &str) -> Result<Vec<u8>> {
+        Ok(self.inner.source(user, name, |meta| meta.version(user, name, version))?.1)
     }
 
     fn remove(&self, user: &str, name: &str) -> Result<()> {
         check_function_name(user, name)?;
-        let inner = &self.0;
+        let inner = &self.inner;
         let found = inner.read(user, name, None, PATIENT)?.ok_or_else(|| missing(user, name))?;
         inner.objects.remove(&object(user, name, META), PATIENT)?;
         inner.learn(user, name, None);
-        inner.remove_source(user, name, &found.meta);
+        for version in found.meta.into_versions() {
+            inner.remove_source(user, name, &version);
+        }
         Ok(())
     }
 
     fn functions(&self) -> Result<Vec<StoredFunction>> {
-        let inner = &self.0;
+        let inner = &self.inner;
         let listed = inner.objects.list("functions", PATIENT)?;
         let mut functions = Vec::new();
         let mut unknown = Vec::new();
@@ -206,7 +208,7 @@ impl Storage for Bucket {
                 continue;
             }
             match inner.known(user, name).filter(|it| it.tag == *tag) {
-                Some(known) => functions.push(known.meta.into_function(user, name)),
+                Some(known) => functions.push(known.meta.current.into_function(user, name)),
                 None => unknown.push((user, name)),
             }
         }
@@ -215,7 +217,7 @@ impl Storage for Bucket {
             for (user, name) in ids {
                 let known = inner.read(user, name, None, PATIENT)?;
                 // It may have been removed since.
-                found.extend(known.as_ref().map(|it| it.meta.clone().into_function(user, name)));
+                found.extend(known.as_ref().map(|it| it.meta.current.clone().into_function(user, name)));
                 inner.learn(user, name, known);
             }
             Ok(found)
@@ -238,38 +240,39 @@ impl Storage for Bucket {
     }
 
     fn is_current(&self, stored: &StoredFunction) -> bool {
-        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.inner.known.read().unwrap_or_else(PoisonError::into_inner);
         let Some(known) = known.get(&stored.user).and_then(|it| it.get(&stored.name)) else { return false };
-        if !known.meta.is(stored) {
+        let current = &known.meta.current;
+        if current.sha256 != stored.sha256 || time(current.uploaded) != stored.uploaded {
             return false;
         }
         if known.checked.elapsed() < BELIEVED {
             return true;
         }
-        let unreachable = self.0.unreachable.load(Ordering::Relaxed);
+        let unreachable = self.inner.unreachable.load(Ordering::Relaxed);
         if unreachable {
-            self.0.probe();
+            self.inner.probe();
         }
         unreachable
     }
 
     fn flush(&self) -> Result<()> {
         let number = now().to_string();
-        let tag = self.0.objects.put(FLUSHED, number.into_bytes(), PATIENT)?;
-        let mut flushed = self.0.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        let tag = self.inner.objects.put(FLUSHED, number.into_bytes(), PATIENT)?;
+        let mut flushed = self.inner.flushed.lock().unwrap_or_else(PoisonError::into_inner);
         // The one who flushes need not be told.
         *flushed = Flushed { tag: Some(tag), checked: Instant::now() };
         drop(flushed);
-        self.0.known.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.inner.known.write().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }
 
     fn flushes(&self) -> u64 {
-        self.0.flushes.load(Ordering::Relaxed)
+        self.inner.flushes.load(Ordering::Relaxed)
     }
 
     fn bundle(&self) -> Result<Option<String>> {
-        let inner = &self.0;
+        let inner = &self.inner;
         let Object::There { content, .. } = inner.objects.get(RUNTIME, None, META_LIMIT, PATIENT)? else {
             return Ok(None);
         };
@@ -278,7 +281,7 @@ impl Storage for Bucket {
     }
 
     fn choose_bundle(&self, place: Option<&str>) -> Result<()> {
-        let inner = &self.0;
+        let inner = &self.inner;
         let Some(place) = place else { return Ok(inner.objects.remove(RUNTIME, PATIENT)?) };
         let text = serde_json::to_vec_pretty(&Bundle { bundle: place.to_owned() });
         let text = text.map_err(|error| inner.damaged(RUNTIME, &error.to_string()))?;
@@ -341,6 +344,34 @@ impl Inner {
             (Err(_), Some(known)) => Ok(known.meta),
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// The source of a version.
+    fn source(
+        &self,
+        user: &str,
+        name: &str,
+        which: impl Fn(Meta) -> Result<Version>,
+    ) -> Result<(StoredFunction, Vec<u8>)> {
+        for _ in 0..ATTEMPTS {
+            let version = which(self.current(user, name)?)?;
+            let path = object(user, name, &version.source);
+            let kept =
+                self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(&version.sha256).cloned();
+            if let Some(source) = kept {
+                return Ok((version.into_function(user, name), source.to_vec()));
+            }
+            match self.objects.get(&path, None, version.bytes, TRANSFER)? {
+                Object::There { content, .. } if hash(&content) == version.sha256 => {
+                    self.keep(&version.sha256, &content);
+                    return Ok((version.into_function(user, name), content));
+                }
+                Object::There { .. } => return Err(self.damaged(&path, "it was changed after it was stored")),
+                // It was replaced since its description was read.
+                _ => self.learn(user, name, None),
+            }
+        }
+        Err(self.damaged(&object(user, name, META), "the source that it names is not there"))
     }
 
     /// Reads a description, unless it is the one that is known.
@@ -426,8 +457,8 @@ impl Inner {
     }
 
     /// Removes a source that nothing names any more. If that does not work, it is in nobody's way.
-    fn remove_source(&self, user: &str, name: &str, meta: &Meta) {
-        if let Err(error) = self.objects.remove(&object(user, name, &meta.source), PATIENT) {
+    fn remove_source(&self, user: &str, name: &str, version: &Version) {
+        if let Err(error) = self.objects.remove(&object(user, name, &version.source), PATIENT) {
             tracing::warn!("failed to {error}; nothing needs it");
         }
     }

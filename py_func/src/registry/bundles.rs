@@ -8,6 +8,7 @@ use faasm_bundle::{
     Bundle, DIRECTORY, Function, Limits, Location, MachineCode, Manifest, OnBytes, PublicKey,
 };
 use faasm_image::Image;
+use tempfile::TempDir;
 
 use super::files::{self, Lock, io};
 use super::{Registry, RegistryError, Result, Storage, StoredRuntime, check_function_name, hash};
@@ -126,16 +127,18 @@ impl Registry {
             true => MachineCode::Trust,
             false => MachineCode::Compile,
         };
-        self.install(&mut bundle, installing, code, storage, progress)
+        self.install(&mut bundle, installing, code, storage, progress, &|_| Ok(()))
     }
 
-    fn install(
+    /// `check` has the last word on the image.
+    pub(super) fn install(
         &self,
         bundle: &mut Bundle,
         installing: &Path,
         code: MachineCode,
         storage: &dyn Storage,
         progress: &dyn Fn(&str),
+        check: &dyn Fn(&Path) -> Result<()>,
     ) -> Result<Fetched> {
         let runtimes = self.root.join("runtimes");
         let manifest = bundle.manifest(&Limits::default())?;
@@ -143,25 +146,17 @@ impl Registry {
         let was_there = known.is_some();
         let mut compiled = false;
         let runtime = match known {
-            Some(name) => self.known_runtime(name)?,
+            Some(name) => {
+                check(&runtimes.join(&name))?;
+                self.known_runtime(name)?
+            }
             None => {
                 let new = files::temporary_directory(installing)?;
                 compiled =
                     faasm_bundle::install(bundle, new.path(), code, &Limits::default(), progress)?.compiled;
+                check(new.path())?;
                 let name = name(new.path())?;
-                let directory = runtimes.join(&name);
-                let _lock = Lock::exclusive(&self.root)?;
-                fs::create_dir_all(&runtimes).map_err(io("create the directory", &runtimes))?;
-                // One that is there cannot be run, or it would have been found.
-                let old = files::temporary_directory(installing)?;
-                match fs::rename(&directory, old.path().join("old")) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => {
-                        return Err(io("replace", &directory)(error));
-                    }
-                    _ => fs::rename(new.keep(), &directory).map_err(io("create", &directory))?,
-                }
-                files::sync_directory(&runtimes)?;
-                self.known_runtime(name)?
+                self.add_runtime(new, name, installing)?
             }
         };
         let (mut added, mut kept) = (Vec::new(), Vec::new());
@@ -181,6 +176,24 @@ impl Registry {
             }
         }
         Ok(Fetched { runtime, manifest, was_there, compiled, added, kept })
+    }
+
+    /// Adds what is in a directory below `installing` to the runtimes of the store.
+    pub(super) fn add_runtime(&self, new: TempDir, name: String, installing: &Path) -> Result<StoredRuntime> {
+        let runtimes = self.root.join("runtimes");
+        let directory = runtimes.join(&name);
+        let _lock = Lock::exclusive(&self.root)?;
+        fs::create_dir_all(&runtimes).map_err(io("create the directory", &runtimes))?;
+        // One that is there cannot be run, or it would have been found.
+        let old = files::temporary_directory(installing)?;
+        match fs::rename(&directory, old.path().join("old")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(io("replace", &directory)(error));
+            }
+            _ => fs::rename(new.keep(), &directory).map_err(io("create", &directory))?,
+        }
+        files::sync_directory(&runtimes)?;
+        self.known_runtime(name)
     }
 
     /// The name of the runtime that was made from this bundle, if it is there and can be run.

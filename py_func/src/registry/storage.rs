@@ -5,7 +5,7 @@ use super::{Registry, Result, StoredFunction};
 /// Where a server keeps its functions: a directory, which is a [`Registry`], or something that several servers share, such as a bucket
 /// of an object store. What it has stored when a method returns is not lost any more. Methods may block.
 pub trait Storage: Send + Sync {
-    /// Stores a function, its source or an archive of a package, in the place of an older one of that name.
+    /// Stores a function, its source or an archive of a package. One of that name becomes an earlier version of it.
     ///
     /// # Errors
     ///
@@ -26,7 +26,21 @@ pub trait Storage: Send + Sync {
     /// When there is no such function, or the storage cannot be read.
     fn source(&self, user: &str, name: &str) -> Result<(StoredFunction, Vec<u8>)>;
 
-    /// Removes a function.
+    /// What is known of the versions of a function: the one that is called, and those before it, the last one first.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such function, or the storage cannot be read.
+    fn versions(&self, user: &str, name: &str) -> Result<Vec<StoredFunction>>;
+
+    /// The source of a version of a function, which is named by 16 or more digits of its SHA-256.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such function or version, or the storage cannot be read.
+    fn source_of_version(&self, user: &str, name: &str, version: &str) -> Result<Vec<u8>>;
+
+    /// Removes a function, with all its versions.
     ///
     /// # Errors
     ///
@@ -94,7 +108,15 @@ impl Storage for Registry {
     }
 
     fn source(&self, user: &str, name: &str) -> Result<(StoredFunction, Vec<u8>)> {
-        self.versioned_source(user, name)
+        self.read_source(user, name, None)
+    }
+
+    fn versions(&self, user: &str, name: &str) -> Result<Vec<StoredFunction>> {
+        Self::versions(self, user, name)
+    }
+
+    fn source_of_version(&self, user: &str, name: &str, version: &str) -> Result<Vec<u8>> {
+        Self::source_of_version(self, user, name, version)
     }
 
     fn remove(&self, user: &str, name: &str) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
@@ -20,6 +20,8 @@ pub(super) struct Functions {
     runtime: RwLock<Runtime>,
     /// By user and name.
     table: RwLock<HashMap<String, HashMap<String, Arc<Entry>>>>,
+    /// Earlier versions that were called, by user, name and version.
+    earlier: Mutex<HashMap<[String; 3], Arc<Entry>>>,
     /// Held while the table is made to agree with the storage on which upload was the last.
     writing: Mutex<()>,
     /// What the storage has answered for how often others have flushed it.
@@ -34,20 +36,22 @@ pub(super) struct Entry {
     asking: tokio::sync::Mutex<()>,
 }
 
-impl Entry {
-    /// The version's name: the beginning of its hash.
-    pub(super) fn version(&self) -> &str {
-        self.stored.sha256.get(..16).unwrap_or(&self.stored.sha256)
-    }
-}
+/// Above so many earlier versions that were called, all of them are forgotten.
+const EARLIER: usize = 64;
 
 impl Functions {
     /// Finds what is in the storage. Nothing is loaded yet.
     pub(super) fn open(storage: Arc<dyn Storage>, runtime: Runtime) -> Result<Self, RegistryError> {
         let flushes = AtomicU64::new(storage.flushes());
         let runtime = RwLock::new(runtime);
-        let functions =
-            Self { storage, runtime, table: RwLock::default(), writing: Mutex::default(), flushes };
+        let functions = Self {
+            storage,
+            runtime,
+            table: RwLock::default(),
+            earlier: Mutex::default(),
+            writing: Mutex::default(),
+            flushes,
+        };
         functions.look_again()?;
         Ok(functions)
     }
@@ -58,7 +62,7 @@ impl Functions {
         if self.storage.is_shared() {
             return Ok(());
         }
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = locked(&self.writing);
         let mut table: HashMap<String, HashMap<String, Arc<Entry>>> = HashMap::new();
         for stored in self.storage.functions()? {
             let known = self.known(&stored.user, &stored.name).filter(|it| it.stored == stored);
@@ -82,25 +86,33 @@ impl Functions {
 
     fn forget(&self) {
         self.table.write().unwrap_or_else(PoisonError::into_inner).clear();
+        locked(&self.earlier).clear();
     }
 
-    /// A function, loaded.
+    /// A function, loaded; or a version of it, which is named by the beginning of its hash.
     pub(super) async fn get(
         self: &Arc<Self>,
         user: &str,
         name: &str,
+        version: Option<&str>,
     ) -> Result<(Arc<Entry>, Function), Problem> {
         loop {
-            let entry = self.current(user, name).await?;
+            let current = self.current(user, name).await?;
+            let earlier = version.filter(|version| *version != current.stored.version());
+            let entry = match earlier {
+                None => current,
+                Some(version) => self.earlier(user, name, version).await?,
+            };
             if let Some(function) = entry.loaded.get() {
                 let function = function.clone();
                 return Ok((entry, function));
             }
             let load = || {
-                let (functions, entry) = (Arc::clone(self), Arc::clone(&entry));
+                let (functions, entry, is_earlier) =
+                    (Arc::clone(self), Arc::clone(&entry), earlier.is_some());
                 async move {
                     let panicked = |_| Err(Replaced::Failed(Problem::internal("the host panicked")));
-                    spawn_blocking(move || functions.load(&entry)).await.unwrap_or_else(panicked)
+                    spawn_blocking(move || functions.load(&entry, is_earlier)).await.unwrap_or_else(panicked)
                 }
             };
             match entry.loaded.get_or_try_init(load).await {
@@ -135,6 +147,64 @@ impl Functions {
         } else {
             self.find(user, name).await
         }
+    }
+
+    /// An earlier version of a function.
+    async fn earlier(self: &Arc<Self>, user: &str, name: &str, version: &str) -> Result<Arc<Entry>, Problem> {
+        let key = [user, name, version].map(str::to_owned);
+        if let Some(entry) = locked(&self.earlier).get(&key) {
+            return Ok(Arc::clone(entry));
+        }
+        let [user, name, version] = key.clone();
+        let stored = self.versions(user, name).await?.into_iter().find(|it| it.version() == version);
+        let stored = stored.ok_or_else(|| {
+            let [user, name, version] = key.clone();
+            RegistryError::NoVersion { user, name, version }
+        })?;
+        let mut known = locked(&self.earlier);
+        if known.len() >= EARLIER {
+            known.clear();
+        }
+        Ok(Arc::clone(known.entry(key).or_insert_with(|| entry(stored, None))))
+    }
+
+    fn forget_earlier(&self, which: impl Fn(&[String; 3]) -> bool) {
+        locked(&self.earlier).retain(|key, _| !which(key));
+    }
+
+    /// What is known of the versions of a function, the one that is called first.
+    pub(super) async fn versions(
+        self: &Arc<Self>,
+        user: String,
+        name: String,
+    ) -> Result<Vec<StoredFunction>, Problem> {
+        let functions = Arc::clone(self);
+        blocking(move || Ok(functions.storage.versions(&user, &name)?)).await
+    }
+
+    /// Has an earlier version be called again, as if it was uploaded; the one before the current one if none is named.
+    pub(super) async fn roll_back(
+        self: &Arc<Self>,
+        user: String,
+        name: String,
+        version: Option<String>,
+    ) -> Result<StoredFunction, Problem> {
+        let functions = Arc::clone(self);
+        blocking(move || {
+            let version = match version {
+                Some(version) => version,
+                None => match functions.storage.versions(&user, &name)?.get(1) {
+                    Some(before) => before.version().to_owned(),
+                    None => {
+                        let detail = format!("{user}/{name} has no version before this one");
+                        return Err(Problem::no_version(detail));
+                    }
+                },
+            };
+            let source = functions.storage.source_of_version(&user, &name, &version)?;
+            Ok(functions.upload_now(&user, &name, &source)?.0)
+        })
+        .await
     }
 
     /// What is known of a function.
@@ -217,7 +287,7 @@ impl Functions {
 
     /// Has calls that begin after this run on another runtime.
     pub(super) fn switch(&self, mut prepared: Prepared) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = locked(&self.writing);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         for known in table.values_mut().flat_map(HashMap::values_mut) {
             let id = (known.stored.user.clone(), known.stored.name.clone());
@@ -225,6 +295,7 @@ impl Functions {
             // Also what is not loaded, for somebody may be loading it on the old one.
             *known = entry(known.stored.clone(), loaded.map(|(_, function)| function));
         }
+        locked(&self.earlier).clear();
         *self.runtime.write().unwrap_or_else(PoisonError::into_inner) = prepared.runtime;
     }
 
@@ -233,10 +304,21 @@ impl Functions {
         self.table.read().unwrap_or_else(PoisonError::into_inner).values().map(HashMap::len).sum()
     }
 
-    /// The source of a function.
-    pub(super) async fn source(self: &Arc<Self>, user: String, name: String) -> Result<Vec<u8>, Problem> {
+    /// The source of a function, or of a version of it.
+    pub(super) async fn source(
+        self: &Arc<Self>,
+        user: String,
+        name: String,
+        version: Option<String>,
+    ) -> Result<Vec<u8>, Problem> {
         let functions = Arc::clone(self);
-        blocking(move || Ok(functions.storage.source(&user, &name)?.1)).await
+        blocking(move || {
+            Ok(match version {
+                None => functions.storage.source(&user, &name)?.1,
+                Some(version) => functions.storage.source_of_version(&user, &name, &version)?,
+            })
+        })
+        .await
     }
 
     /// Removes a function from the storage. Calls that have begun go on.
@@ -244,6 +326,7 @@ impl Functions {
         let functions = Arc::clone(self);
         blocking(move || {
             functions.storage.remove(&user, &name)?;
+            functions.forget_earlier(|[of, named, _]| (of, named) == (&user, &name));
             match functions.adopt(&user, &name, None) {
                 Err(RegistryError::NoFunction { .. }) => Ok(()),
                 // Somebody has uploaded another one since.
@@ -278,7 +361,7 @@ impl Functions {
         name: &str,
         loaded: Option<(&StoredFunction, Function)>,
     ) -> Result<Arc<Entry>, RegistryError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = locked(&self.writing);
         let found = self.storage.function(user, name);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         let stored = match found {
@@ -308,9 +391,16 @@ impl Functions {
     }
 
     /// Loads this version of a function.
-    fn load(&self, entry: &Entry) -> Result<Function, Replaced> {
+    fn load(&self, entry: &Entry, is_earlier: bool) -> Result<Function, Replaced> {
         let StoredFunction { user, name, .. } = &entry.stored;
         let failed = |error| Replaced::Failed(Problem::stored(error));
+        if is_earlier {
+            let version = entry.stored.version();
+            let source = self.storage.source_of_version(user, name, version).map_err(failed)?;
+            let function = self.runtime().function(user, name).source(source).load_unnamed();
+            // Calls by name are for the current one.
+            return function.map_err(|error| failed(error.into()));
+        }
         let (stored, source) = self.storage.source(user, name).map_err(failed)?;
         if stored != entry.stored {
             return Err(Replaced::ByAnother);
@@ -325,12 +415,9 @@ impl Functions {
         name: &str,
         source: &[u8],
     ) -> Result<Function, RegistryError> {
-        let mut function = runtime.function(user, name).source(source);
-        if self.storage.is_shared() {
-            // Who chains to it looks it up, because it may be another one by then.
-            function = function.unlisted();
-        }
-        Ok(function.load()?)
+        let function = runtime.function(user, name).source(source);
+        // Who chains to one that others may replace looks it up, because it may be another one by then.
+        Ok(if self.storage.is_shared() { function.load_unnamed()? } else { function.load()? })
     }
 }
 
@@ -351,6 +438,10 @@ enum Replaced {
 
 fn entry(stored: StoredFunction, loaded: Option<Function>) -> Arc<Entry> {
     Arc::new(Entry { stored, loaded: OnceCell::new_with(loaded), asking: tokio::sync::Mutex::default() })
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Does on another thread what blocks.

@@ -101,6 +101,12 @@ struct Serve {
     /// How many requests a second each client may make [default: any number]
     #[arg(long, value_name = "REQUESTS")]
     rate: Option<NonZero<u32>>,
+    /// How many connections one address may have open, and at most half of all 4096
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections_per_address)]
+    connections_per_address: usize,
+    /// How many versions of a function are kept
+    #[arg(long, value_name = "COUNT", default_value = "10")]
+    versions: NonZero<usize>,
     /// How many calls compute at a time [default: one for each processor]
     #[arg(long, value_name = "COUNT")]
     threads: Option<NonZero<usize>>,
@@ -196,12 +202,18 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
     };
     let tls = arguments.tls_certificate.zip(arguments.tls_key);
     let key = arguments.trust.as_deref().map(PublicKey::read).transpose().map_err(RegistryError::from)?;
-    let storage = arguments.storage.as_deref().map(open_storage).transpose()?;
+    let storage =
+        arguments.storage.as_deref().map(|url| open_storage(url, arguments.versions)).transpose()?;
     let settings = Settings {
         listen: arguments.listen,
         access,
         tls: tls.map(|(certificate, key)| Tls { certificate, key }),
-        limits: Limits { body: arguments.body << 20, rate: arguments.rate, ..Limits::default() },
+        limits: Limits {
+            body: arguments.body << 20,
+            rate: arguments.rate,
+            connections_per_address: arguments.connections_per_address,
+            ..Limits::default()
+        },
         storage: storage.clone(),
         trust: key.clone(),
         on_call: None,
@@ -217,6 +229,7 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         Some(home) => Registry::new(home),
         None => Registry::from_env()?,
     };
+    let store = store.keep_versions(arguments.versions);
     let bundle = match (&arguments.image, arguments.runtime, &storage) {
         (None, None, Some(storage)) => storage.bundle()?,
         (_, named, _) => named,
@@ -245,8 +258,8 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
     ended
 }
 
-fn open_storage(url: &str) -> Result<Arc<dyn Storage>, RegistryError> {
-    Ok(Arc::new(Bucket::open(&Location::parse(url)?)?))
+fn open_storage(url: &str, versions: NonZero<usize>) -> Result<Arc<dyn Storage>, RegistryError> {
+    Ok(Arc::new(Bucket::open(&Location::parse(url)?)?.keep_versions(versions)))
 }
 
 /// Fetches a bundle, and answers the runtime in it.

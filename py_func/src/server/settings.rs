@@ -65,6 +65,9 @@ pub struct Limits {
     pub buffered: usize,
     /// How many connections may be open; more wait to be accepted. By default 4096, or fewer if the system allows fewer open files.
     pub connections: usize,
+    /// How many connections one address may have open, and at most half of all; those beyond are closed at once. Of addresses of version 6
+    /// the first halves count. By default 1024.
+    pub connections_per_address: usize,
     /// How many requests a second each client may make; a client is a token, or an address where there are none. By default any number.
     pub rate: Option<NonZero<u32>>,
     /// How long a client may take to send the headers of a request, and to begin the next one. By default 10 seconds.
@@ -103,6 +106,7 @@ impl Default for Limits {
             header: 32 << 10,
             buffered: 512 << 20,
             connections: 4096,
+            connections_per_address: 1024,
             rate: None,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),

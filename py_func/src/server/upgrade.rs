@@ -3,11 +3,12 @@
 //! The new runtime is made beside the old one, and what is loaded on the old one is loaded on it; until then nothing has changed. Then calls
 //! that begin run on the new one. Those that have begun go on with the old one, which is gone when the last of them has ended.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::http::StatusCode;
 use faasm_bundle::{DIRECTORY, Location, PublicKey};
+use faasm_image::Image;
 
 use super::functions::{Functions, blocking};
 use super::problem::Problem;
@@ -17,9 +18,9 @@ use crate::runtime::{Runtime, RuntimeBuilder};
 
 /// What it takes to change the runtime.
 pub(super) struct Upgrades {
-    pub(super) builder: RuntimeBuilder,
-    pub(super) store: Registry,
-    pub(super) storage: Arc<dyn Storage>,
+    builder: RuntimeBuilder,
+    store: Registry,
+    storage: Arc<dyn Storage>,
     /// By which bundles must be signed.
     key: Option<PublicKey>,
     /// Locked during an upgrade.
@@ -41,6 +42,8 @@ struct Choice {
 pub(super) enum Wanted {
     /// The one in a bundle, and its place as other servers are told.
     Bundle(Location, String),
+    /// One that was sent: a bundle, or a module alone.
+    Sent(Vec<u8>),
     /// The one before.
     Previous,
 }
@@ -54,6 +57,8 @@ impl Upgrades {
         runtime: &Runtime,
     ) -> Result<Self, RegistryError> {
         let running = RwLock::new(describe(runtime, store.runtime()?));
+        // Others make calls on the same threads.
+        let builder = builder.threads_of(runtime);
         Ok(Self { builder, store, storage, key, previous: Arc::default(), running })
     }
 
@@ -81,6 +86,7 @@ impl Upgrades {
             };
             let choice = match wanted {
                 Wanted::Bundle(location, place) => upgrades.fetch(location, place)?,
+                Wanted::Sent(content) => upgrades.take(&content, &before.image)?,
                 Wanted::Previous => previous.clone().ok_or_else(|| {
                     Problem::new(StatusCode::CONFLICT, "no-previous", "this server has run no other runtime before")
                         .hint("name the bundle of the runtime to run")
@@ -119,19 +125,48 @@ impl Upgrades {
     }
 
     fn fetch(&self, location: Location, place: String) -> Result<Choice, Problem> {
-        let shared = self.storage.is_shared();
-        if shared && location.is_local() {
-            let detail =
-                "servers that share their functions are upgraded with bundles that all of them can fetch";
-            return Err(Problem::bad_request("bundle", detail)
-                .hint("name one by its URL: s3://, gs://, az:// or https://"));
+        if location.is_local() {
+            self.check_alone()?;
         }
         tracing::info!(target: "py_func::server", "fetching {location}");
         let fetch = Fetch { location, key: self.key.clone(), trust_local: false };
         let log = |text: &str| tracing::info!(target: "py_func::server", "{text}");
         let fetched = self.store.fetch_beside(&fetch, &*self.storage, &log, &|_, _| ())?;
-        let bundle = shared.then_some(place);
+        let bundle = self.storage.is_shared().then_some(place);
         Ok(Choice { image: fetched.runtime.image.clone(), stored: Some(fetched.runtime), bundle })
+    }
+
+    /// One on which nothing can be called is not taken.
+    fn take(&self, content: &[u8], before: &Path) -> Result<Choice, Problem> {
+        self.check_alone()?;
+        let like = Image::open(before).map_err(crate::Error::from)?;
+        let stored = self.store.take_runtime(content, &like, &|image| self.check(image))?;
+        Ok(Choice { image: stored.image.clone(), stored: Some(stored), bundle: None })
+    }
+
+    /// Refuses what other servers could not have.
+    fn check_alone(&self) -> Result<(), Problem> {
+        if !self.storage.is_shared() {
+            return Ok(());
+        }
+        let detail =
+            "servers that share their functions are upgraded with bundles that all of them can fetch";
+        Err(Problem::bad_request("bundle", detail)
+            .hint("name one by its URL: s3://, gs://, az:// or https://"))
+    }
+
+    /// Makes a call on an image.
+    fn check(&self, image: &Path) -> Result<(), RegistryError> {
+        let refused = |reason: String| RegistryError::NoRuntime { reason };
+        let runtime =
+            self.builder.clone().image(image).build().map_err(|error| refused(error.to_string()))?;
+        let function = runtime.function("faasm", "check").source("def faasm_main(data): return data[::-1]\n");
+        let function = function.load_unnamed().map_err(|error| refused(error.to_string()))?;
+        match function.call("olleh").wait() {
+            Ok(output) if output.output == b"hello" => Ok(()),
+            Ok(_) => Err(refused("a function on it answers something else than it should".to_owned())),
+            Err(failure) => Err(refused(failure.to_string())),
+        }
     }
 }
 

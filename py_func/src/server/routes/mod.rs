@@ -25,7 +25,7 @@ use utoipa_axum::routes;
 pub(super) use files::clean as clean_path;
 pub use files::{Folder, FolderEntry};
 pub use functions::FunctionDocument;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) use message::Message;
 pub use service::RuntimeDocument;
 pub use state::Keys;
@@ -61,6 +61,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
     let mut guarded = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(functions::list))
         .routes(routes!(functions::get, functions::put, functions::delete))
+        .routes(routes!(functions::versions))
+        .routes(routes!(functions::rollback))
         .routes(routes!(invoke::invoke))
         .routes(routes!(message::message))
         .routes(routes!(calls::list))
@@ -73,6 +75,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .routes(routes!(files::list))
         .routes(routes!(files::get, files::put, files::delete))
         .routes(routes!(service::runtime, service::upgrade))
+        .routes(routes!(service::put_runtime))
         .routes(routes!(service::flush))
         .routes(routes!(service::metrics))
         .route_layer(from_fn_with_state(Arc::clone(&app), access::guard));

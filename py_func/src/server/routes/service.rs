@@ -13,13 +13,14 @@ use faasm_bundle::Location;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::registry::{RegistryError, StoredRuntime};
-use crate::server::App;
+use crate::registry::{RUNTIME_NAME, RegistryError, StoredRuntime};
 use crate::server::access::Principal;
-use crate::server::body;
+use crate::server::extract::FunctionPath;
 use crate::server::json::Json;
 use crate::server::problem::{Problem, ProblemDocument};
 use crate::server::upgrade::Wanted;
+use crate::server::wire::Binary;
+use crate::server::{App, body};
 
 /// Say that the server lives.
 #[utoipa::path(get, path = "/healthz", tag = "service", responses((status = 200, description = "it does", body = String)))]
@@ -186,8 +187,52 @@ pub(super) async fn upgrade(
         (None, true) => Wanted::Previous,
         _ => return Err(wrong("it has either `bundle` or `rollback`".to_owned())),
     };
-    // It goes on when the client is gone.
-    let upgrading =
-        tokio::spawn(async move { app.upgrades.run(&app.functions, wanted, document.force).await });
-    upgrading.await.unwrap_or_else(|_| Err(Problem::internal("the host panicked"))).map(Json)
+    change(app, wanted, document.force).await
+}
+
+/// Goes on when the client is gone.
+async fn change(app: Arc<App>, wanted: Wanted, force: bool) -> Result<Json<RuntimeDocument>, Problem> {
+    let changing = tokio::spawn(async move { app.upgrades.run(&app.functions, wanted, force).await });
+    changing.await.unwrap_or_else(|_| Err(Problem::internal("the host panicked"))).map(Json)
+}
+
+/// Upload the runtime, under the name `py_func`.
+///
+/// The body is a bundle, as `cargo faasm package` makes it, or its `py_func.wasm` alone, which gets the library of the runtime before it. It is
+/// compiled here, which takes a while; machine code in it is not used. Before the answer a function is called on it, and if that fails
+/// it is not stored. Calls that begin after the answer run on it, those of all users; calls that have begun go on. Functions of a bundle
+/// are added, unless the store has others of their names. Takes a token that is for all users.
+#[utoipa::path(
+    put,
+    path = "/f/{user}/{function}",
+    tag = "service",
+    params(FunctionPath),
+    request_body(content((Binary = "application/zstd"), (Binary = "application/wasm")), description = "a bundle, or a module"),
+    responses(
+        (status = 200, description = "it is used", body = RuntimeDocument),
+        (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "the token is not for all users", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 408, description = "the body did not arrive in time", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "the runtime is being changed", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, description = "the body is too large", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "it cannot be used as a runtime", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "too much is going on", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn put_runtime(
+    State(app): State<Arc<App>>,
+    principal: Principal,
+    FunctionPath { name, .. }: FunctionPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<RuntimeDocument>, Problem> {
+    principal.check_all()?;
+    if name != RUNTIME_NAME {
+        let detail = format!("a runtime has the name `{RUNTIME_NAME}`, and not {name:?}");
+        return Err(
+            Problem::bad_request("name", detail).hint("functions are uploaded to /p/{user}/{function}")
+        );
+    }
+    let received = body::read(&app, &headers, body).await?;
+    change(app, Wanted::Sent(received.bytes), true).await
 }
