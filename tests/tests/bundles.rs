@@ -86,6 +86,39 @@ fn what_one_machine_publishes_another_one_runs() {
 }
 
 #[test]
+fn numpy_goes_from_one_machine_to_another() {
+    let s3 = S3::start();
+    let one = Machine::new(Some(s3.address));
+    keys(&one);
+    let image = faasm_tests::numpy_image().unwrap();
+    let image = image.directory().display();
+    let package = "--version 1.0 --target native --sign key --to s3://bucket/runtimes --message-format json";
+    let said = one.run(&format!("package --image {image} {package}"));
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (written, url) = (&lines[0], lines[1]["url"].as_str().unwrap());
+    // With machine code, and as small as it gets.
+    let bytes = written["bytes"].as_u64().unwrap();
+    assert!(bytes < 25 << 20, "{bytes}");
+
+    let two = Machine::new(Some(s3.address));
+    fs::copy(one.work().join("key.pub"), two.work().join("key.pub")).unwrap();
+    let server = two.serve(&format!("--runtime {url} --trust key.pub"));
+    let solve = "import numpy as np\ndef faasm_main(data):\n    \
+                 return repr(np.linalg.solve([[3, 1], [1, 2]], [float(it) for it in data.split(b',')]).round(6).tolist())\n";
+    for (name, source, input, output) in
+        [("hello", HELLO, "you", "hello you"), ("solve", solve, "9,8", "[2.0, 3.0]")]
+    {
+        fs::write(two.work().join(format!("{name}.py")), source).unwrap();
+        two.run(&format!("upload python {name} --url {}", server.url));
+        assert_eq!(two.run(&format!("invoke python {name} --data {input} --url {}", server.url)), output);
+    }
+    let runtime = &two.runtimes()[0];
+    let bundle = two.home().join("runtimes").join(runtime).join("bundle");
+    let sbom: Value = serde_json::from_slice(&fs::read(bundle.join("sbom.cdx.json")).unwrap()).unwrap();
+    assert!(sbom["components"].as_array().unwrap().iter().any(|it| it["name"] == "numpy"), "{sbom}");
+}
+
+#[test]
 fn the_same_bundle_comes_from_other_directories() {
     let (one, two) = (publisher(None), publisher(None));
     let image = two.work().join("image");
@@ -224,11 +257,20 @@ fn what_a_store_refuses_is_said() {
     let said = machine.fails(5, &package("--to s3://elsewhere/runtimes"));
     assert!(said.contains("hint: create the bucket"), "{said}");
     let said = machine.fails(5, "fetch s3://elsewhere/runtimes/x.tar.zst");
-    assert!(said.contains("hint: check the bucket"), "{said}");
+    assert!(said.contains("hint: create the bucket"), "{said}");
     let said = machine.fails(5, "fetch s3://bucket/runtimes/x.tar.zst");
     assert!(said.contains("hint: check the bucket"), "{said}");
     let said = with("AWS_ENDPOINT_URL", "http://127.0.0.1:1", &format!("fetch {url}"));
     assert!(said.contains("hint: check the endpoint"), "{said}");
+    s3.skew(true);
+    for arguments in [&format!("fetch {url}"), &publish] {
+        let said = machine.fails(5, arguments);
+        assert!(
+            said.contains("RequestTimeTooSkewed") && said.contains("hint: the clock of this machine"),
+            "{said}"
+        );
+    }
+    s3.skew(false);
     // Credentials from a profile.
     let config = machine.work().join("credentials");
     fs::write(&config, "[one]\naws_access_key_id = tester\naws_secret_access_key = not a secret\n").unwrap();

@@ -6,8 +6,8 @@ mod server_support;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -25,7 +25,22 @@ const SLOW: &str = "import os, time\ndef faasm_main():\n    time.sleep(3)\n    r
 /// Cannot be loaded on the newer one.
 const PARTICULAR: &str = "import os\nif os.path.exists('/edition'):\n    raise RuntimeError('not here')\ndef faasm_main():\n    return 'old'\n";
 
-/// Publishes two runtimes, and answers their places and the key by which they are signed.
+/// A store of objects, two runtimes in it, and the machine that has signed them.
+static PUBLISHED: LazyLock<(S3, [String; 2], Machine)> = LazyLock::new(|| {
+    let s3 = S3::start();
+    let machine = Machine::new(Some(s3.address));
+    let runtimes = publish(&machine);
+    (s3, runtimes, machine)
+});
+
+/// A machine that knows by which key they are signed.
+fn machine() -> (Machine, &'static [String; 2]) {
+    let (s3, runtimes, publisher) = &*PUBLISHED;
+    let machine = Machine::new(Some(s3.address));
+    fs::copy(publisher.work().join("key.pub"), machine.work().join("key.pub")).unwrap();
+    (machine, runtimes)
+}
+
 fn publish(machine: &Machine) -> [String; 2] {
     let (secret, public) = faasm_bundle::sign::generate().unwrap();
     fs::write(machine.work().join("key"), secret).unwrap();
@@ -78,9 +93,7 @@ fn ok(output: &str) -> (u16, String) {
 
 #[test]
 fn no_call_fails_while_the_runtime_changes_and_changes_back() {
-    let s3 = S3::start();
-    let machine = Machine::new(Some(s3.address));
-    let [old, new] = publish(&machine);
+    let (machine, [old, new]) = machine();
     let running = Running::on(machine.serve(&format!("--runtime {old} --trust key.pub")));
     let url = &running.server.url;
     for name in ["a", "b", "c"] {
@@ -112,7 +125,7 @@ fn no_call_fails_while_the_runtime_changes_and_changes_back() {
             changes.push((began, Instant::now(), bundle_support::text(&output.stderr)));
             output.status.success()
         };
-        let changed = [change(&new), change("--rollback"), change(&new), change(&old)];
+        let changed = [change(new), change("--rollback"), change(new), change(old)];
         ended.store(true, Ordering::SeqCst);
         assert_eq!(changed, [true; 4], "{changes:?}");
         // It has ended on what it has begun on.
@@ -138,9 +151,7 @@ fn no_call_fails_while_the_runtime_changes_and_changes_back() {
 
 #[test]
 fn a_runtime_on_which_functions_cannot_be_loaded_is_refused() {
-    let s3 = S3::start();
-    let machine = Machine::new(Some(s3.address));
-    let [old, new] = publish(&machine);
+    let (machine, [old, new]) = machine();
     let running = Running::on(machine.serve(&format!("--runtime {old} --trust key.pub")));
     let url = &running.server.url;
     running.upload("particular", PARTICULAR);
@@ -177,9 +188,7 @@ fn a_runtime_on_which_functions_cannot_be_loaded_is_refused() {
 
 #[test]
 fn servers_that_come_later_run_what_one_was_upgraded_to() {
-    let s3 = S3::start();
-    let machine = Machine::new(Some(s3.address));
-    let [old, new] = publish(&machine);
+    let (machine, [old, new]) = machine();
     let storage = "--storage s3://bucket/functions --trust key.pub";
     let first = Running::on(machine.serve(&format!("--runtime {old} {storage}")));
     first.upload("edition", EDITION);
@@ -189,11 +198,11 @@ fn servers_that_come_later_run_what_one_was_upgraded_to() {
     machine.run(&format!("upgrade {new} --url {}", first.server.url));
     assert_eq!(first.call("edition"), ok("new"));
 
-    let other = Machine::new(Some(s3.address));
-    fs::copy(machine.work().join("key.pub"), other.work().join("key.pub")).unwrap();
+    let (other, _) = self::machine();
     let second = Running::on(other.serve(storage));
     assert_eq!((second.version().as_str(), second.call("edition")), ("2.0", ok("new")));
     machine.run(&format!("upgrade --rollback --url {}", first.server.url));
     assert_eq!((first.call("edition"), second.call("edition")), (ok("old"), ok("new")));
-    assert!(!s3.objects().contains(&"functions/runtime.json".to_owned()), "{:?}", s3.objects());
+    let objects = PUBLISHED.0.objects();
+    assert!(!objects.contains(&"functions/runtime.json".to_owned()), "{objects:?}");
 }

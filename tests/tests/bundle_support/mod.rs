@@ -23,6 +23,7 @@ const SECRET_KEY: &str = "not a secret";
 pub struct S3 {
     directory: TempDir,
     pub address: SocketAddr,
+    skewed: Arc<AtomicBool>,
 }
 
 impl S3 {
@@ -36,6 +37,8 @@ impl S3 {
         let address = listener.local_addr().unwrap();
         let root = directory.path().to_owned();
         listener.set_nonblocking(true).unwrap();
+        let skewed = Arc::new(AtomicBool::new(false));
+        let is_skewed = Arc::clone(&skewed);
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
@@ -44,15 +47,20 @@ impl S3 {
                 let one_at_a_time = Arc::new(tokio::sync::Mutex::new(()));
                 while let Ok((stream, _)) = listener.accept().await {
                     let (service, one_at_a_time) = (service.clone(), Arc::clone(&one_at_a_time));
-                    let root = root.clone();
+                    let (root, is_skewed) = (root.clone(), Arc::clone(&is_skewed));
                     let handle = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                         let (service, one_at_a_time) = (service.clone(), Arc::clone(&one_at_a_time));
                         // This server makes a bucket where there is none. S3 does not.
                         let bucket = request.uri().path().split('/').nth(1).unwrap_or_default();
                         let exists = root.join(bucket).is_dir();
+                        let skewed = is_skewed.load(Ordering::SeqCst);
                         async move {
+                            if skewed {
+                                let message = "The difference between the request time and the current time is too large.";
+                                return Ok::<_, s3s::HttpError>(refuse(403, "RequestTimeTooSkewed", message));
+                            }
                             if !exists {
-                                return Ok::<_, s3s::HttpError>(no_such_bucket());
+                                return Ok(refuse(404, "NoSuchBucket", "The bucket does not exist"));
                             }
                             let has = |name| request.headers().contains_key(name);
                             let reads = request.method() == hyper::Method::GET;
@@ -77,7 +85,12 @@ impl S3 {
                 }
             });
         });
-        Self { directory, address }
+        Self { directory, address, skewed }
+    }
+
+    /// Has it answer as S3 does who has another time, from now on or no more.
+    pub fn skew(&self, skewed: bool) {
+        self.skewed.store(skewed, Ordering::SeqCst);
     }
 
     /// The objects in the bucket, without what the server keeps beside them.
@@ -228,6 +241,10 @@ impl Machine {
             .env("HOME", self.directory.path())
             .env("NO_PROXY", "127.0.0.1");
         command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        if arguments.starts_with("package") {
+            // Who publishes has built what is published, and need not fetch its licences.
+            command.env("FAASM_CACHE", faasm_build_support::cache::Cache::from_env().unwrap().root());
+        }
         if let Some(address) = self.endpoint {
             command.env("AWS_ENDPOINT_URL", format!("http://{address}"));
         }
@@ -319,9 +336,9 @@ fn not_modified() -> hyper::Response<s3s::Body> {
     answer
 }
 
-fn no_such_bucket() -> hyper::Response<s3s::Body> {
-    let text = "<Error><Code>NoSuchBucket</Code><Message>The bucket does not exist</Message></Error>";
-    let mut answer = hyper::Response::new(s3s::Body::from(text.to_owned()));
-    *answer.status_mut() = hyper::StatusCode::NOT_FOUND;
+fn refuse(status: u16, code: &str, message: &str) -> hyper::Response<s3s::Body> {
+    let text = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+    let mut answer = hyper::Response::new(s3s::Body::from(text));
+    *answer.status_mut() = hyper::StatusCode::from_u16(status).unwrap();
     answer
 }
