@@ -78,12 +78,6 @@ impl Runtime {
         self.inner.image.dir()
     }
 
-    /// Whether it is a clone of the other.
-    #[cfg(feature = "server")]
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
-    }
-
     /// The interpreter itself, to be run as the command `python`.
     pub fn interpreter(&self) -> Interpreter<'_> {
         Interpreter::new(&self.inner)
