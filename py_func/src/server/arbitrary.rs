@@ -1,5 +1,4 @@
-//! Everything that reads what clients write, given what no client would write: good examples, changed at random. The folder `fuzz` has
-//! programs that look for such changes themselves.
+//! Everything that reads what clients write, given what no client would write: good examples, changed at random.
 //!
 //! Which changes is the same in every run, unless `FAASM_ARBITRARY_SEED` is another number. `FAASM_ARBITRARY_ROUNDS` says how many there are of
 //! each example; a million take some minutes.
