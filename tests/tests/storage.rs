@@ -86,7 +86,20 @@ fn what_one_server_stores_another_one_runs() {
     eventually(|| b.call("chains") == "two!");
     assert_eq!(b.list(), a.list());
     assert_eq!(b.list()[1], format!("python/hello {}", answers("two!").len()));
-    assert_eq!(objects(&s3, "hello").len(), 2, "{:?}", objects(&s3, "hello"));
+    // Both versions are kept, and can be gone back to on either.
+    assert_eq!(objects(&s3, "hello").len(), 3, "{:?}", objects(&s3, "hello"));
+    let versions: Vec<FunctionDocument> =
+        json(b.client.get(b.url("/p/python/hello/versions")).send().unwrap(), 200);
+    let earlier =
+        b.client.post(b.url(&format!("/invoke/python/hello?version={}", versions[1].version))).send();
+    assert_eq!((versions.len(), earlier.unwrap().text().unwrap().as_str()), (2, "one"));
+    let back = b.client.post(b.url("/p/python/hello/rollback")).send().unwrap();
+    assert_eq!((back.status().as_u16(), b.call("hello").as_str()), (200, "one"));
+    eventually(|| a.call("hello") == "one");
+    a.uploads("hello", &answers("two!"), 200);
+    eventually(|| b.call("hello") == "two!");
+    eventually(|| b.call("chains") == "two!");
+    assert_eq!(objects(&s3, "hello").len(), 3, "{:?}", objects(&s3, "hello"));
 
     // A server that comes later finds all of it.
     let c = Node::start(s3.address);
@@ -121,7 +134,8 @@ fn of_uploads_at_a_time_one_comes_last_for_all() {
     let [a, b] = &nodes;
     eventually(|| a.call("hello") == b.call("hello"));
     assert!(["0 9", "1 9"].contains(&a.call("hello").as_str()));
-    assert_eq!(objects(&s3, "hello").len(), 2, "{:?}", objects(&s3, "hello"));
+    // The description, and the sources of the versions that are kept.
+    assert_eq!(objects(&s3, "hello").len(), 11, "{:?}", objects(&s3, "hello"));
 }
 
 #[test]
