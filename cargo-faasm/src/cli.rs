@@ -62,10 +62,12 @@ pub(crate) enum Command {
     Upload(Upload),
     Invoke(Invoke),
     List(List),
+    Rollback(Rollback),
     Serve(Serve),
     State(State),
     Logs(Logs),
     Flush(Flush),
+    Upgrade(Upgrade),
     Token(Token),
     Add(Add),
     Remove(Remove),
@@ -264,6 +266,32 @@ pub(crate) struct Invoke {
 /// Show the functions and the runtime of the store
 #[derive(Debug, Args)]
 pub(crate) struct List {
+    /// Show earlier versions of the functions, too; the first of each is the one that is called
+    #[arg(long)]
+    pub(crate) versions: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    #[command(flatten)]
+    pub(crate) message: Message,
+}
+
+/// Go back to an earlier version of a function
+///
+/// It is loaded, as when it was uploaded, and is the last version from then on. `cargo faasm list --versions` shows which there are.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm rollback python hello
+  cargo faasm rollback python hello 2c26b46b68ffc68f")]
+pub(crate) struct Rollback {
+    /// Whose function it is
+    pub(crate) user: String,
+    /// Its name
+    pub(crate) function: String,
+    /// Which version [default: the one before the last]
+    pub(crate) version: Option<String>,
+    #[command(flatten)]
+    pub(crate) image: Image,
     #[command(flatten)]
     pub(crate) remote: Remote,
     #[command(flatten)]
@@ -311,6 +339,9 @@ pub(crate) struct Serve {
     pub(crate) runtime: Option<String>,
     #[command(flatten)]
     pub(crate) trust: Trust,
+    /// Keep functions in an object store that several servers share, in place of the store: s3://, gs:// or az://
+    #[arg(long, value_name = "URL", env = "FAASM_STORAGE", hide_env_values = true)]
+    pub(crate) storage: Option<String>,
     #[command(flatten)]
     pub(crate) message: Message,
 }
@@ -390,6 +421,32 @@ pub(crate) struct Logs {
 pub(crate) struct Flush {
     #[command(flatten)]
     pub(crate) remote: Remote,
+}
+
+/// Have a server run another runtime, while it goes on to answer
+///
+/// The server fetches the bundle, loads on its runtime what it has loaded, and from then on runs calls that begin on it. If functions
+/// cannot be loaded on it, nothing changes. Servers of the same storage that are started later run it, too.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm upgrade s3://bucket/runtimes/py_func-2.0.0-x86_64-unknown-linux-gnu.tar.zst
+  cargo faasm upgrade --rollback")]
+#[group(id = "wanted", required = true, multiple = false, args = ["bundle", "rollback"])]
+pub(crate) struct Upgrade {
+    /// The bundle, as the server finds it
+    #[arg(value_name = "URL")]
+    pub(crate) bundle: Option<String>,
+    /// Go back to the runtime before
+    #[arg(long)]
+    pub(crate) rollback: bool,
+    /// Go on when functions cannot be loaded on it
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) remote: Remote,
+    #[command(flatten)]
+    pub(crate) message: Message,
 }
 
 /// Make a token for a server, and print it

@@ -244,7 +244,9 @@ fn runtime_exit(error: &RuntimeError) -> Exit {
 
 fn registry_exit(error: &RegistryError) -> Exit {
     match error {
-        RegistryError::NoFunction { .. } | RegistryError::Reserved => Exit::Input,
+        RegistryError::NoFunction { .. } | RegistryError::NoVersion { .. } | RegistryError::Reserved => {
+            Exit::Input
+        }
         _ => Exit::Environment,
     }
 }

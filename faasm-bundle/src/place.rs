@@ -1,6 +1,7 @@
 //! Places where bundles lie: directories, web servers and object stores.
 
 mod download;
+mod objects;
 mod profile;
 mod publish;
 mod remote;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 pub use download::Downloaded;
+pub use objects::{Object, Objects, Tag};
 pub use publish::{Publication, publish};
 
 use crate::error::{Error, Result};

@@ -48,6 +48,15 @@ impl Call<'_> {
         runtime.executor.run_blocking(job).unwrap_or_else(|| Err(CallFailure::stopped()))
     }
 
+    /// The call as what a task is made of, and what waits for that task.
+    pub(crate) fn into_job(
+        self,
+    ) -> (impl Future<Output = Result<Output, CallFailure>> + Send + use<>, Running) {
+        let (function, runtime, request) = self.into_request();
+        let running = Running { cancel: request.cancel.clone() };
+        (function.run(runtime, request).in_current_span(), running)
+    }
+
     fn into_request(self) -> (Arc<Loaded>, Arc<Inner>, Request) {
         let Self { function, input, entry, timeout } = self;
         let request = Request { input, entry, timeout, ..Request::default() };
@@ -61,14 +70,9 @@ impl<'a> IntoFuture for Call<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (function, runtime, request) = self.into_request();
-            let cancel = request.cancel.clone();
-            let call = function.run(Arc::clone(&runtime), request).in_current_span();
-            let task = runtime.executor.spawn(call);
-            let Some(task) = task else { return Err(CallFailure::stopped()) };
-            // When this future is dropped, so is the call.
-            let mut task = CancelOnDrop { task, cancel };
-            (&mut task.task).await.unwrap_or_else(|_| Err(CallFailure::stopped()))
+            let runtime = Arc::clone(&self.function.runtime);
+            let (job, running) = self.into_job();
+            running.ended(runtime.executor.spawn(job)).await
         })
     }
 }
@@ -111,6 +115,23 @@ impl Cancel {
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that is about to become a task.
+pub(crate) struct Running {
+    cancel: Cancel,
+}
+
+impl Running {
+    /// Waits for the task, which is cancelled when this future is dropped; `None` if the threads are gone.
+    pub(crate) async fn ended(
+        self,
+        task: Option<JoinHandle<Result<Output, CallFailure>>>,
+    ) -> Result<Output, CallFailure> {
+        let Some(task) = task else { return Err(CallFailure::stopped()) };
+        let mut task = CancelOnDrop { task, cancel: self.cancel };
+        (&mut task.task).await.unwrap_or_else(|_| Err(CallFailure::stopped()))
     }
 }
 

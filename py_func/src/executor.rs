@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admission::{Gate, Limits, Share};
@@ -54,11 +54,11 @@ impl Executor {
         self.tokio.as_ref().map(|tokio| jobs.spawn_on(job, tokio.handle()).id())
     }
 
-    /// Lets other threads have what was woken on this one. tokio keeps the last task that was with the thread that woke it, for when the
-    /// task there waits, and a guest may compute for long; another task takes its place there.
-    pub(crate) fn share(&self) {
-        if let Some(tokio) = &self.tokio {
-            drop(tokio.spawn(async {}));
+    /// Lets other threads have what was woken on this one, whosever thread it is. tokio keeps the last task that was with the thread that
+    /// woke it, for when the task there waits, and a guest may compute for long; another task takes its place there.
+    pub(crate) fn share() {
+        if let Ok(here) = Handle::try_current() {
+            drop(here.spawn(async {}));
         }
     }
 

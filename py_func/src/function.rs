@@ -98,6 +98,13 @@ impl<'a> FunctionBuilder<'a> {
     ///
     /// When a name cannot be used, there is no source, or the import fails.
     pub fn load(self) -> Result<Function, Error> {
+        let function = self.load_unnamed()?;
+        function.runtime.functions.insert(&function.inner);
+        Ok(function)
+    }
+
+    /// The same, but other functions cannot chain to it.
+    pub(crate) fn load_unnamed(self) -> Result<Function, Error> {
         for name in [&self.user, &self.name] {
             if !is_valid_name(name) {
                 return Err(Error::Name { name: name.clone() });
@@ -117,7 +124,6 @@ impl<'a> FunctionBuilder<'a> {
         let module = Module { user, name, file, entry, source };
         let loaded = runtime.executor.run_blocking(module.load(&runtime, false, Lineage::default()));
         let inner = loaded.unwrap_or(Err(Error::Stopped))?;
-        runtime.functions.insert(&inner);
         Ok(Function { inner, runtime })
     }
 }
@@ -284,7 +290,7 @@ pub(crate) struct Functions {
     loaded: Mutex<HashMap<Name, Weak<Loaded>>>,
     /// Those that were looked up, with the source that they are loaded from, once for all calls.
     found: Mutex<HashMap<Name, Found>>,
-    lookup: Option<Box<Lookup>>,
+    lookup: Option<Arc<Lookup>>,
 }
 
 /// User and name.
@@ -302,7 +308,7 @@ pub(crate) enum Target {
 }
 
 impl Functions {
-    pub(crate) fn new(lookup: Option<Box<Lookup>>) -> Self {
+    pub(crate) fn new(lookup: Option<Arc<Lookup>>) -> Self {
         Self { lookup, ..Self::default() }
     }
 

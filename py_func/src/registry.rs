@@ -1,8 +1,8 @@
 //! The embedded store: functions and the runtime they run on, kept in a directory.
 //!
 //! ```text
-//! functions/<user>/<function>/meta.json            what is stored, and which file is the source
-//! functions/<user>/<function>/function-<hash>.py   the source; `.zip`, `.tar` or `.tar.gz` if it is a package
+//! functions/<user>/<function>/meta.json            what is stored, and which files are the sources of its versions
+//! functions/<user>/<function>/function-<hash>.py   a source; `.zip`, `.tar` or `.tar.gz` if it is a package
 //! runtimes/<hash>/                                 an image
 //! runtime.json                                     which of them is used
 //! images/                                          what functions have imported, made again if it is lost
@@ -18,13 +18,19 @@
 //! leaves besides has a name that starts with a dot or is named by nothing, and the next upload removes it.
 
 #[cfg(feature = "bundles")]
+mod bucket;
+#[cfg(feature = "bundles")]
 mod bundles;
 mod error;
 mod files;
+#[cfg(feature = "server")]
+mod runtimes;
+mod storage;
 
 use std::env;
 use std::fs;
 use std::io::ErrorKind;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -36,15 +42,24 @@ use crate::function::{Function, is_valid_name};
 use crate::package;
 use crate::runtime::Runtime;
 #[cfg(feature = "bundles")]
+pub use bucket::Bucket;
+#[cfg(feature = "bundles")]
 pub use bundles::{Fetch, Fetched};
 pub use error::RegistryError;
 use files::{Lock, io};
+pub use storage::Storage;
 
 /// The name under which a runtime is uploaded, which no function can have.
 pub const RUNTIME_NAME: &str = "py_func";
 
 /// What the name of a function's file ends with that is no package.
 const MODULE: &str = "py";
+
+/// How many versions of a function are kept.
+const VERSIONS: NonZero<usize> = NonZero::new(10).unwrap();
+
+/// How many digits of its hash name a version.
+const VERSION_DIGITS: usize = 16;
 
 const META: &str = "meta.json";
 const RUNTIME: &str = "runtime.json";
@@ -55,6 +70,7 @@ pub(crate) type Result<T, E = RegistryError> = std::result::Result<T, E>;
 #[derive(Clone, Debug)]
 pub struct Registry {
     root: PathBuf,
+    versions: NonZero<usize>,
 }
 
 /// What is known of a function in a store.
@@ -74,6 +90,13 @@ pub struct StoredFunction {
     pub uploaded: SystemTime,
 }
 
+impl StoredFunction {
+    /// The name of the version: the first 16 digits of its SHA-256.
+    pub fn version(&self) -> &str {
+        self.sha256.get(..VERSION_DIGITS).unwrap_or(&self.sha256)
+    }
+}
+
 /// What is known of the runtime in a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRuntime {
@@ -88,8 +111,19 @@ pub struct StoredRuntime {
 }
 
 /// `meta.json`. Times are seconds since 1970.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Meta {
+    /// The version that is called.
+    #[serde(flatten)]
+    current: Version,
+    /// Those that were called before, the last one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<Version>,
+}
+
+/// A version of a function in `meta.json`.
+#[derive(Clone, Serialize, Deserialize)]
+struct Version {
     source: String,
     bytes: u64,
     sha256: String,
@@ -107,7 +141,13 @@ struct RuntimeMeta {
 impl Registry {
     /// The store in the directory `root`, which need not exist.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), versions: VERSIONS }
+    }
+
+    /// How many versions of each function are kept, the one that is called included. By default 10.
+    pub fn keep_versions(mut self, count: NonZero<usize>) -> Self {
+        self.versions = count;
+        self
     }
 
     /// The store in `FAASM_HOME`, else in `faasm` below the platform's directory for data.
@@ -131,8 +171,8 @@ impl Registry {
         &self.root
     }
 
-    /// Stores a function, its source or an archive of a package, in the place of an older one of that name. It is loaded on `runtime` first, so that what is stored can
-    /// be loaded.
+    /// Stores a function, its source or an archive of a package. It is loaded on `runtime` first, so that what is stored can be loaded.
+    /// One of that name becomes an earlier version of it; of these the oldest are removed.
     ///
     /// # Errors
     ///
@@ -146,18 +186,24 @@ impl Registry {
     /// Stores a function that was loaded before.
     pub(crate) fn store(&self, user: &str, name: &str, source: &[u8]) -> Result<StoredFunction> {
         let sha256 = hash(source);
-        // Part of the hash is enough: the directory has one source, two while it is being replaced.
         let kind = package::archive_kind(source).unwrap_or(MODULE);
-        let file = format!("function-{}.{kind}", &sha256[..16]);
-        let meta = Meta { source: file, bytes: source.len() as u64, sha256, uploaded: now() };
+        let file = format!("function-{}.{kind}", &sha256[..VERSION_DIGITS]);
+        let current = Version { source: file, bytes: source.len() as u64, sha256, uploaded: now() };
 
         let _lock = Lock::exclusive(&self.root)?;
         let directory = self.function_directory(user, name);
         fs::create_dir_all(&directory).map_err(io("create the directory", &directory))?;
-        files::write(&directory.join(&meta.source), source)?;
+        let before: Option<Meta> = match files::read_json(&directory.join(META)) {
+            // What cannot be read is what this is to take the place of.
+            Err(RegistryError::Damaged { .. }) => None,
+            other => other?,
+        };
+        let meta = Meta::after(before, current, self.versions);
+        files::write(&directory.join(&meta.current.source), source)?;
         files::write_json(&directory.join(META), &meta)?;
-        files::remove_others(&directory, &[META, &meta.source])?;
-        Ok(meta.into_function(user, name))
+        let sources = meta.earlier.iter().chain([&meta.current]).map(|it| it.source.as_str());
+        files::remove_others(&directory, &sources.chain([META]).collect::<Vec<_>>())?;
+        Ok(meta.current.into_function(user, name))
     }
 
     /// Loads a function from the store on `runtime`.
@@ -176,21 +222,39 @@ impl Registry {
     ///
     /// When there is no such function, or the store cannot be read.
     pub fn source(&self, user: &str, name: &str) -> Result<Vec<u8>> {
-        check_function_name(user, name)?;
-        let missing = || RegistryError::NoFunction { user: user.to_owned(), name: name.to_owned() };
-        // A writer removes the source it has replaced, which must not happen between reading its name and reading it.
-        let _lock = Lock::shared(&self.root)?.ok_or_else(missing)?;
-        let directory = self.function_directory(user, name);
-        let meta: Meta = files::read_json(&directory.join(META))?.ok_or_else(missing)?;
-        let path = directory.join(&meta.source);
+        Ok(self.read_source(user, name, None)?.1)
+    }
+
+    /// The same of one of its versions, named by 16 or more digits of its SHA-256.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such function or version, or the store cannot be read.
+    pub fn source_of_version(&self, user: &str, name: &str, version: &str) -> Result<Vec<u8>> {
+        Ok(self.read_source(user, name, Some(version))?.1)
+    }
+
+    fn read_source(
+        &self,
+        user: &str,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<(StoredFunction, Vec<u8>)> {
+        // A writer removes sources, which must not happen between reading a source's name and reading it.
+        let (meta, _lock) = self.read_meta(user, name)?;
+        let found = match version {
+            None => meta.current,
+            Some(version) => meta.version(user, name, version)?,
+        };
+        let path = self.function_directory(user, name).join(&found.source);
         let source = fs::read(&path).map_err(io("read", &path))?;
-        if hash(&source) != meta.sha256 {
+        if hash(&source) != found.sha256 {
             return Err(RegistryError::Damaged {
                 path,
                 reason: "it was changed after it was stored".to_owned(),
             });
         }
-        Ok(source)
+        Ok((found.into_function(user, name), source))
     }
 
     /// What is known of a function.
@@ -199,11 +263,26 @@ impl Registry {
     ///
     /// When there is no such function, or the store cannot be read.
     pub fn function(&self, user: &str, name: &str) -> Result<StoredFunction> {
+        Ok(self.read_meta(user, name)?.0.current.into_function(user, name))
+    }
+
+    /// What is known of the versions of a function: the one that is called, and those before it, the last one first.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such function, or the store cannot be read.
+    pub fn versions(&self, user: &str, name: &str) -> Result<Vec<StoredFunction>> {
+        let versions = self.read_meta(user, name)?.0.into_versions();
+        Ok(versions.map(|it| it.into_function(user, name)).collect())
+    }
+
+    /// What is stored of a function, which stays so as long as the lock is held.
+    fn read_meta(&self, user: &str, name: &str) -> Result<(Meta, Lock)> {
         check_function_name(user, name)?;
         let missing = || RegistryError::NoFunction { user: user.to_owned(), name: name.to_owned() };
-        let _lock = Lock::shared(&self.root)?.ok_or_else(missing)?;
-        let meta: Option<Meta> = files::read_json(&self.function_directory(user, name).join(META))?;
-        Ok(meta.ok_or_else(missing)?.into_function(user, name))
+        let lock = Lock::shared(&self.root)?.ok_or_else(missing)?;
+        let meta = files::read_json(&self.function_directory(user, name).join(META))?;
+        Ok((meta.ok_or_else(missing)?, lock))
     }
 
     /// Removes a function from the store.
@@ -239,7 +318,7 @@ impl Registry {
         for user in files::names(&root)? {
             for name in files::names(&root.join(&user))? {
                 let meta: Option<Meta> = files::read_json(&root.join(&user).join(&name).join(META))?;
-                functions.extend(meta.map(|meta| meta.into_function(&user, &name)));
+                functions.extend(meta.map(|meta| meta.current.into_function(&user, &name)));
             }
         }
         Ok(functions)
@@ -274,10 +353,20 @@ impl Registry {
 
     /// Makes one of the runtimes that are there the store's. The lock must be held.
     fn choose_runtime(&self, sha256: String) -> Result<StoredRuntime> {
-        let stored = Image::open(&self.root.join("runtimes").join(&sha256)).map_err(crate::Error::from)?;
-        let meta = RuntimeMeta { python: stored.manifest().python.clone(), sha256, uploaded: now() };
+        let meta = self.describe_runtime(sha256)?;
         files::write_json(&self.root.join(RUNTIME), &meta)?;
         Ok(self.stored_runtime(meta))
+    }
+
+    /// One of the runtimes that are there, as it is if it is chosen now.
+    #[cfg(feature = "bundles")]
+    fn known_runtime(&self, sha256: String) -> Result<StoredRuntime> {
+        Ok(self.stored_runtime(self.describe_runtime(sha256)?))
+    }
+
+    fn describe_runtime(&self, sha256: String) -> Result<RuntimeMeta> {
+        let image = Image::open(&self.root.join("runtimes").join(&sha256)).map_err(crate::Error::from)?;
+        Ok(RuntimeMeta { python: image.manifest().python.clone(), sha256, uploaded: now() })
     }
 
     /// The runtime of the store, if one was uploaded.
@@ -307,6 +396,30 @@ impl Registry {
 }
 
 impl Meta {
+    /// The current one is the first.
+    fn into_versions(self) -> impl Iterator<Item = Version> {
+        std::iter::once(self.current).chain(self.earlier)
+    }
+
+    /// One of the versions, by its name.
+    fn version(self, user: &str, name: &str, version: &str) -> Result<Version> {
+        self.into_versions().find(|it| it.is(version)).ok_or_else(|| no_version(user, name, version))
+    }
+
+    /// The description after an upload, when so many versions are kept.
+    fn after(before: Option<Self>, current: Version, keep: NonZero<usize>) -> Self {
+        let mut earlier: Vec<Version> = before.into_iter().flat_map(Meta::into_versions).collect();
+        earlier.retain(|it| it.sha256 != current.sha256);
+        earlier.truncate(keep.get() - 1);
+        Self { current, earlier }
+    }
+}
+
+impl Version {
+    fn is(&self, name: &str) -> bool {
+        name.len() >= VERSION_DIGITS && self.sha256.starts_with(name)
+    }
+
     fn into_function(self, user: &str, name: &str) -> StoredFunction {
         let Self { source, bytes, sha256, uploaded } = self;
         StoredFunction {
@@ -325,6 +438,11 @@ pub(crate) fn check_function_name(user: &str, name: &str) -> Result<()> {
         return Err(crate::Error::Name { name: invalid.to_owned() }.into());
     }
     if name == RUNTIME_NAME { Err(RegistryError::Reserved) } else { Ok(()) }
+}
+
+fn no_version(user: &str, name: &str, version: &str) -> RegistryError {
+    let [user, name, version] = [user, name, version].map(str::to_owned);
+    RegistryError::NoVersion { user, name, version }
 }
 
 fn hash(content: &[u8]) -> String {

@@ -26,7 +26,7 @@ pub struct Runtime {
 
 pub(crate) struct Inner {
     pub(crate) program: Program<Host>,
-    pub(crate) executor: Executor,
+    pub(crate) executor: Arc<Executor>,
     pub(crate) output_limit: usize,
     pub(crate) timeout: Duration,
     pub(crate) state: State,
@@ -34,12 +34,12 @@ pub(crate) struct Inner {
     pub(crate) functions: Functions,
     pub(crate) images: Option<Images>,
     /// The number of the next call.
-    pub(crate) next_call: AtomicU64,
+    pub(crate) next_call: Arc<AtomicU64>,
     pub(crate) chain_depth: u32,
     pub(crate) chain_calls: u32,
     interrupt: Option<Interrupt>,
     pub(crate) library: Library,
-    pub(crate) shared: Option<SharedFiles>,
+    pub(crate) shared: Option<Arc<SharedFiles>>,
     pub(crate) tmp_limit: u64,
     image: Image,
     base: MemoryImage,
@@ -106,7 +106,8 @@ impl Inner {
     }
 }
 
-/// The settings of a runtime.
+/// The settings of a runtime. Runtimes that are made of clones share state and shared files.
+#[derive(Clone)]
 #[must_use = "no runtime is made before `build` is called"]
 pub struct RuntimeBuilder {
     image: Option<PathBuf>,
@@ -118,12 +119,14 @@ pub struct RuntimeBuilder {
     user: Option<Share>,
     state: Option<State>,
     config: BTreeMap<String, String>,
-    lookup: Option<Box<Lookup>>,
+    lookup: Option<Arc<Lookup>>,
     images: Option<PathBuf>,
     chain_depth: u32,
     chain_calls: u32,
-    shared: Option<SharedFiles>,
+    shared: Option<Arc<SharedFiles>>,
     tmp_limit: u64,
+    /// What another runtime's calls are made with.
+    threads_of: Option<(Arc<Executor>, Arc<AtomicU64>)>,
 }
 
 /// How long a call that has reached its time limit may take to end by itself.
@@ -150,6 +153,7 @@ impl Default for RuntimeBuilder {
             chain_calls: 1000,
             shared: None,
             tmp_limit: 64 << 20,
+            threads_of: None,
         }
     }
 }
@@ -214,7 +218,7 @@ impl RuntimeBuilder {
     /// Where the source of a function, or an archive of one, is looked up, by user and name, that others chain to and that nobody has
     /// loaded. It is asked each time, so that a function can be replaced, and blocks the call that chains.
     pub fn lookup(mut self, source: impl Fn(&str, &str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
-        self.lookup = Some(Box::new(source));
+        self.lookup = Some(Arc::new(source));
         self
     }
 
@@ -243,7 +247,15 @@ impl RuntimeBuilder {
     /// directory in it, and in that at most `quota` bytes, in blocks of 4096 and with one for each file or directory. By
     /// default there are no shared files.
     pub fn shared_files(mut self, directory: impl Into<PathBuf>, quota: u64) -> Self {
-        self.shared = Some(SharedFiles::new(directory.into(), quota));
+        self.shared = Some(Arc::new(SharedFiles::new(directory.into(), quota)));
+        self
+    }
+
+    /// Makes calls on the threads of another runtime, whose calls they count with.
+    #[cfg(feature = "server")]
+    pub(crate) fn threads_of(mut self, other: &Runtime) -> Self {
+        let Inner { executor, next_call, .. } = &*other.inner;
+        self.threads_of = Some((Arc::clone(executor), Arc::clone(next_call)));
         self
     }
 
@@ -256,7 +268,13 @@ impl RuntimeBuilder {
         let image = Image::open(&self.image.ok_or(Error::NoImage)?)?;
         let program = Program::new(&image.load_code()?, host::link)?;
         let base = image.base()?;
-        let executor = Executor::start(self.threads, self.queue, self.user)?;
+        let (executor, next_call) = match self.threads_of {
+            Some(other) => other,
+            None => {
+                let executor = Executor::start(self.threads, self.queue, self.user)?;
+                (Arc::new(executor), Arc::new(AtomicU64::new(1)))
+            }
+        };
         let state = self.state.unwrap_or_else(|| State::new(Arc::new(Memory::default()), DEFAULT_STATE));
         let images = self.images.map(|directory| {
             let config = self.config.iter().flat_map(|(name, value)| [name.as_str(), value]);
@@ -271,7 +289,7 @@ impl RuntimeBuilder {
             state,
             config: self.config,
             functions: Functions::new(self.lookup),
-            next_call: AtomicU64::new(1),
+            next_call,
             chain_depth: self.chain_depth,
             chain_calls: self.chain_calls,
             interrupt: None,

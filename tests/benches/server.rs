@@ -4,17 +4,24 @@
 //! Clients are connections that stay, each of which sends a request when it has the answer to the one before; they are on one thread of this
 //! process. The server is a process of its own, with the settings that it has by default.
 
+use std::convert::Infallible;
 use std::future::IntoFuture as _;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::pin::pin;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use faasm_tests::{limits, load};
+use hyper::Response;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use py_func::server::{Server, Settings};
 use py_func::{Registry, Runtime};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 const NOOP: &str = "def faasm_main(): pass\n";
 const ECHO: &str = "def faasm_main(data): return data\n";
@@ -22,10 +29,16 @@ const ECHO: &str = "def faasm_main(data): return data\n";
 /// What makes this program the server.
 const SERVE: &str = "--serve";
 
+/// What makes it one that does nothing but answer, over TCP alone or over hyper.
+const BARE: &str = "--bare";
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     if let Some(store) = arguments.iter().skip_while(|it| *it != SERVE).nth(1) {
         return serve(store);
+    }
+    if let Some(kind) = arguments.iter().skip_while(|it| *it != BARE).nth(1) {
+        return bare(kind == "hyper");
     }
     // `cargo test --benches` runs this, too, to see whether it works.
     let seconds = if arguments.iter().any(|it| it == "--bench") { 3.0 } else { 0.05 };
@@ -36,6 +49,11 @@ fn main() {
 }
 
 async fn measure(seconds: f64) {
+    for kind in ["TCP", "hyper"] {
+        let server = Started::with(&[BARE, kind]);
+        let name = format!("{kind} and nothing else");
+        server.report(&name, 1, &request("GET", "/healthz", &[]), seconds).await;
+    }
     let store = tempfile::tempdir().unwrap();
     let server = Started::new(&store);
     server.upload("noop", NOOP).await;
@@ -101,17 +119,59 @@ fn serve(store: &str) {
     let runtime = Runtime::builder().image(faasm_tests::image()).output_limit(64 << 20);
     let server = Server::bind(settings, runtime, Registry::new(store)).unwrap();
     println!("{}", server.address());
-    let (ended, end) = tokio::sync::oneshot::channel::<()>();
-    std::thread::spawn(move || {
-        let _ = std::io::stdin().read_line(&mut String::new());
-        drop(ended);
-    });
+    let end = end_of_input();
     server
         .run(async {
             // Being dropped is what it waits for.
             let _ = end.await;
         })
         .unwrap();
+}
+
+/// Done when the standard input ends.
+fn end_of_input() -> oneshot::Receiver<()> {
+    let (ended, end) = oneshot::channel::<()>();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_line(&mut String::new());
+        drop(ended);
+    });
+    end
+}
+
+/// What answers of an empty server cost with the same client, until the standard input ends.
+fn bare(hyper: bool) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        println!("{}", listener.local_addr().unwrap());
+        let accept = async {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                if hyper {
+                    tokio::spawn(answer_with_hyper(stream));
+                } else {
+                    tokio::spawn(answer_with_tcp(stream));
+                }
+            }
+        };
+        // Being dropped is what it waits for.
+        futures_util::future::select(pin!(accept), end_of_input()).await;
+    });
+}
+
+async fn answer_with_tcp(mut stream: TcpStream) {
+    let mut buffer = [0; 1024];
+    // Requests are small, and come whole.
+    while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n").await.unwrap();
+    }
+}
+
+async fn answer_with_hyper(stream: TcpStream) {
+    let service = service_fn(async |_| Ok::<_, Infallible>(Response::new("ok\n".to_owned())));
+    // The client may have gone.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 /// The server as a process.
@@ -124,9 +184,12 @@ struct Started {
 
 impl Started {
     fn new(store: &TempDir) -> Self {
+        Self::with(&[SERVE, store.path().to_str().unwrap()])
+    }
+
+    fn with(arguments: &[&str]) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .arg(SERVE)
-            .arg(store.path())
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -3,7 +3,6 @@
 mod bundle_support;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -73,18 +72,9 @@ fn what_one_machine_publishes_another_one_runs() {
     // A server fetches it as well. It is there, and a function of the same name that somebody has changed since stays.
     fs::write(two.work().join("hello.py"), HELLO.replace("hello ", "good day ")).unwrap();
     two.run("upload python hello");
-    let server = format!("serve --runtime {url} --trust key.pub --listen 127.0.0.1:0 --message-format json");
-    let mut server = two.command(&server).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let listening: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-    let client = two
-        .command("invoke python hello --data you")
-        .env("FAASM_URL", listening["url"].as_str().unwrap())
-        .output();
-    server.kill().unwrap();
-    let said = text(&server.wait_with_output().unwrap().stderr);
-    assert_eq!(text(&client.unwrap().stdout), "good day you");
+    let server = two.serve(&format!("--runtime {url} --trust key.pub"));
+    assert_eq!(two.run(&format!("invoke python hello --data you --url {}", server.url)), "good day you");
+    let said = server.kill();
     assert!(said.contains("python/hello was left as it is") && said.contains("it was there"), "{said}");
 
     // Without a key it is compiled.
@@ -93,6 +83,39 @@ fn what_one_machine_publishes_another_one_runs() {
         serde_json::from_str(&three.run(&format!("fetch {url} --message-format json"))).unwrap();
     assert_eq!(fetched["compiled"], true);
     assert_eq!(three.run("invoke python hello --data you"), "hello you");
+}
+
+#[test]
+fn numpy_goes_from_one_machine_to_another() {
+    let s3 = S3::start();
+    let one = Machine::new(Some(s3.address));
+    keys(&one);
+    let image = faasm_tests::numpy_image().unwrap();
+    let image = image.directory().display();
+    let package = "--version 1.0 --target native --sign key --to s3://bucket/runtimes --message-format json";
+    let said = one.run(&format!("package --image {image} {package}"));
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (written, url) = (&lines[0], lines[1]["url"].as_str().unwrap());
+    // With machine code, and as small as it gets.
+    let bytes = written["bytes"].as_u64().unwrap();
+    assert!(bytes < 25 << 20, "{bytes}");
+
+    let two = Machine::new(Some(s3.address));
+    fs::copy(one.work().join("key.pub"), two.work().join("key.pub")).unwrap();
+    let server = two.serve(&format!("--runtime {url} --trust key.pub"));
+    let solve = "import numpy as np\ndef faasm_main(data):\n    \
+                 return repr(np.linalg.solve([[3, 1], [1, 2]], [float(it) for it in data.split(b',')]).round(6).tolist())\n";
+    for (name, source, input, output) in
+        [("hello", HELLO, "you", "hello you"), ("solve", solve, "9,8", "[2.0, 3.0]")]
+    {
+        fs::write(two.work().join(format!("{name}.py")), source).unwrap();
+        two.run(&format!("upload python {name} --url {}", server.url));
+        assert_eq!(two.run(&format!("invoke python {name} --data {input} --url {}", server.url)), output);
+    }
+    let runtime = &two.runtimes()[0];
+    let bundle = two.home().join("runtimes").join(runtime).join("bundle");
+    let sbom: Value = serde_json::from_slice(&fs::read(bundle.join("sbom.cdx.json")).unwrap()).unwrap();
+    assert!(sbom["components"].as_array().unwrap().iter().any(|it| it["name"] == "numpy"), "{sbom}");
 }
 
 #[test]
@@ -234,11 +257,20 @@ fn what_a_store_refuses_is_said() {
     let said = machine.fails(5, &package("--to s3://elsewhere/runtimes"));
     assert!(said.contains("hint: create the bucket"), "{said}");
     let said = machine.fails(5, "fetch s3://elsewhere/runtimes/x.tar.zst");
-    assert!(said.contains("hint: check the bucket"), "{said}");
+    assert!(said.contains("hint: create the bucket"), "{said}");
     let said = machine.fails(5, "fetch s3://bucket/runtimes/x.tar.zst");
     assert!(said.contains("hint: check the bucket"), "{said}");
     let said = with("AWS_ENDPOINT_URL", "http://127.0.0.1:1", &format!("fetch {url}"));
     assert!(said.contains("hint: check the endpoint"), "{said}");
+    s3.skew(true);
+    for arguments in [&format!("fetch {url}"), &publish] {
+        let said = machine.fails(5, arguments);
+        assert!(
+            said.contains("RequestTimeTooSkewed") && said.contains("hint: the clock of this machine"),
+            "{said}"
+        );
+    }
+    s3.skew(false);
     // Credentials from a profile.
     let config = machine.work().join("credentials");
     fs::write(&config, "[one]\naws_access_key_id = tester\naws_secret_access_key = not a secret\n").unwrap();

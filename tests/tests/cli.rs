@@ -27,6 +27,7 @@ Commands:
   upload       Put a function, or the runtime, into the store
   invoke       Call a function of the store
   list         Show the functions and the runtime of the store
+  rollback     Go back to an earlier version of a function
   serve        Serve the functions of the store over HTTP, with a page to look at
   state        Read and change the state of users
   logs         Show the last calls that a server has made, and what they wrote

@@ -42,8 +42,15 @@ fn functions_are_uploaded_listed_called_replaced_and_deleted() {
     let tag = header(&answer, "etag").to_owned();
     assert_eq!(tag, format!("\"{}\"", replaced.sha256));
     assert_eq!(answer.text().unwrap(), source);
-    let again = server.request("GET", "/p/python/hello").header("if-none-match", &tag).send().unwrap();
-    assert_eq!(again.status(), 304);
+    for (known, status) in [
+        (tag.clone(), 304),
+        (format!("\"other\", W/{tag}"), 304),
+        ("*".to_owned(), 304),
+        ("\"other\"".to_owned(), 200),
+    ] {
+        let again = server.request("GET", "/p/python/hello").header("if-none-match", &known).send().unwrap();
+        assert_eq!(again.status(), status, "{known}");
+    }
     assert_eq!(server.request("HEAD", "/p/python/hello").send().unwrap().status(), 200);
 
     assert_eq!(server.delete("/p/python/hello").status(), 204);
@@ -406,6 +413,59 @@ fn a_new_version_takes_over_while_calls_of_the_old_one_go_on() {
         assert_eq!(server.post("/invoke/python/f", "0").text().unwrap(), "new");
         assert_eq!(slow.join().unwrap(), "old");
     });
+}
+
+#[test]
+fn earlier_versions_are_kept_called_and_gone_back_to() {
+    let server = start();
+    let source = |version: &str| {
+        format!(
+            "import faasm\ndef faasm_main(): return '{version}'\ndef chains(): return faasm.chain('f').output()\n"
+        )
+    };
+    let versions = || -> Vec<String> {
+        json::<Vec<FunctionDocument>>(server.get("/p/python/f/versions"), 200)
+            .into_iter()
+            .map(|it| it.version)
+            .collect()
+    };
+    problem(server.get("/p/python/f/versions"), 404, "no-function");
+    problem(server.post("/p/python/f/rollback", ""), 404, "no-function");
+    server.upload("f", &source("one"));
+    problem(server.post("/p/python/f/rollback", ""), 404, "no-version");
+    server.upload("f", &source("two"));
+    let both = versions();
+    let [two, one] = &*both else { panic!("{both:?}") };
+
+    let call = |query: &str| server.post(&format!("/invoke/python/f?{query}"), "");
+    let answer = call(&format!("version={one}"));
+    assert_eq!(header(&answer, "faasm-version"), one);
+    assert_eq!(answer.text().unwrap(), "one");
+    // That is no reason for others to get the earlier one.
+    assert_eq!(call("entry=chains").text().unwrap(), "two");
+    assert_eq!(call(&format!("version={two}")).text().unwrap(), "two");
+    let answer = server.get(&format!("/p/python/f?version={one}"));
+    assert!(header(&answer, "etag").starts_with(&format!("\"{one}")));
+    assert_eq!(answer.text().unwrap(), source("one"));
+    for unknown in ["0000000000000000", "", &one[..15]] {
+        problem(call(&format!("version={unknown}")), 404, "no-version");
+        problem(server.get(&format!("/p/python/f?version={unknown}")), 404, "no-version");
+        problem(server.post(&format!("/p/python/f/rollback?version={unknown}"), ""), 404, "no-version");
+    }
+
+    let now: FunctionDocument = json(server.post("/p/python/f/rollback", ""), 200);
+    assert_eq!(&now.version, one);
+    assert_eq!(versions(), [one.clone(), two.clone()]);
+    assert_eq!(call("").text().unwrap(), "one");
+    assert_eq!(call("entry=chains").text().unwrap(), "one");
+    let now: FunctionDocument = json(server.post(&format!("/p/python/f/rollback?version={two}"), ""), 200);
+    assert_eq!((&now.version, call("").text().unwrap()), (two, "two".to_owned()));
+    // Other processes and later servers see the same.
+    let server = start_in(server.stop(), |_| ());
+    assert_eq!(server.post(&format!("/invoke/python/f?version={one}"), "").text().unwrap(), "one");
+    assert_eq!(server.post("/invoke/python/f", "").text().unwrap(), "two");
+    assert_eq!(server.delete("/p/python/f").status(), 204);
+    problem(server.post(&format!("/invoke/python/f?version={one}"), ""), 404, "no-function");
 }
 
 #[test]

@@ -194,6 +194,27 @@ fn slow_clients_are_given_up_and_hold_up_nobody() {
 }
 
 #[test]
+fn one_address_does_not_take_all_connections() {
+    let server = start_with(|settings| {
+        settings.limits.connections = 6;
+        settings.limits.connections_per_address = 3;
+    });
+    let address = server.url.strip_prefix("http://").unwrap();
+    let ask = |stream: &mut TcpStream| {
+        let mut answer = [0; 12];
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        stream.read_exact(&mut answer).map(|()| answer)
+    };
+    let mut streams: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for stream in &mut streams {
+        assert_eq!(&ask(stream).unwrap(), b"HTTP/1.1 200");
+    }
+    assert!(ask(&mut TcpStream::connect(address).unwrap()).is_err(), "it is one too many");
+    drop(streams);
+    eventually(|| ask(&mut TcpStream::connect(address).unwrap()).is_ok());
+}
+
+#[test]
 fn clients_make_so_many_requests_a_second() {
     let server = start_with(|settings| settings.limits.rate = NonZero::new(5));
     let answers: Vec<_> = (0..50).map(|_| server.get("/p")).collect();

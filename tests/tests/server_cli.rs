@@ -26,6 +26,7 @@ fn commands_show_the_same_for_a_store_and_a_server() {
         place.file("raises.py", "print('seen')\n1 / 0\n");
         place.file("slow.py", "def faasm_main():\n    while True: pass\n");
         place.file("bytes", [0, 255, 10]);
+        place.file("two.py", "def faasm_main(): return 'two'\n");
     }
     for (command, uses_image) in [
         ("upload python hello", true),
@@ -41,6 +42,13 @@ fn commands_show_the_same_for_a_store_and_a_server() {
         ("invoke python fails --data exit", true),
         ("invoke python slow --timeout 200ms", true),
         ("invoke python missing", false),
+        ("rollback python hello", false),
+        ("upload python hello two.py", true),
+        ("invoke python hello", true),
+        ("rollback python hello", true),
+        ("invoke python hello --data again", true),
+        ("rollback python hello 0000000000000000", false),
+        ("rollback python missing", false),
         ("state put python key --data value", false),
         ("state put python bytes --file bytes", false),
         ("state list python", false),
@@ -62,10 +70,24 @@ fn commands_show_the_same_for_a_store_and_a_server() {
         let said = |bytes: &[u8]| text(bytes).split("\nhint: ").next().unwrap().to_owned();
         assert_eq!(said(&here.stderr), said(&there.stderr), "{command}");
     }
+    let versions = |place: &Place, url: Option<&str>| {
+        let mut list = place.faasm("list --versions --message-format json");
+        list = url.iter().fold(list, |list, url| list.env("FAASM_URL", url));
+        let list = list.assert().success();
+        let lines = String::from_utf8_lossy(&list.get_output().stdout).into_owned();
+        let rows = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        rows.map(|row| format!("{} {}", row["function"], row["version"])).collect::<Vec<_>>()
+    };
+    let here = versions(&local, None);
+    assert_eq!(here, versions(&remote, Some(&server.url)));
+    assert_eq!(here.iter().filter(|row| row.starts_with("\"hello\"")).count(), 2, "{here:?}");
     // Times and places differ.
-    for command in
-        ["list", "list --message-format json", "invoke python hello --message-format json --data x"]
-    {
+    for command in [
+        "list",
+        "list --versions",
+        "list --message-format json",
+        "invoke python hello --message-format json --data x",
+    ] {
         let there = remote.faasm(command).env("FAASM_URL", &server.url).assert().success();
         assert!(String::from_utf8_lossy(&there.get_output().stdout).contains("hello"), "{command}");
     }

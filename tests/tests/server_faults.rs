@@ -52,13 +52,43 @@ fn more_than_it_can_do_is_refused_and_leaves_nothing() {
     for _ in 0..4 {
         round();
     }
-    let growth = resident().saturating_sub(before);
-    // All bodies of these rounds are some 900 MiB.
-    assert!(growth < 128 << 20, "{} MiB more", growth >> 20);
+    // All bodies of these rounds are some 900 MiB. Other tests of this process take memory as well, for a moment.
+    eventually(|| resident().saturating_sub(before) < 128 << 20);
     let (served, refused) = (served.into_inner(), refused.into_inner());
     assert!(served > 0 && refused > 0 && served + refused == 6 * CLIENTS * 20, "{served} {refused}");
     assert_eq!(server.post("/invoke/python/f", "at once").text().unwrap(), "at once");
     eventually(|| server.get("/metrics").text().unwrap().contains("faasm_buffered_bytes 0"));
+}
+
+#[test]
+fn calls_that_compute_keep_nobody_from_being_answered() {
+    let runtime = limits().threads(NonZero::new(2).unwrap()).timeout(Duration::from_secs(600));
+    let server = start_on(runtime, tempfile::tempdir().unwrap(), |_| ());
+    server.upload("f", "def faasm_main():\n    while True: pass\n");
+    server.upload("g", ECHO);
+    let address = server.url.strip_prefix("http://").unwrap();
+    let post = "POST /invoke/python/f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    let computing = || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(post.as_bytes()).unwrap();
+        stream
+    };
+    for _ in 0..10 {
+        let streams = [computing(), computing()];
+        for _ in 0..10 {
+            // On a connection that was there before, and on a new one.
+            assert_eq!(server.get("/healthz").status(), 200);
+            assert_eq!(client().get(format!("{}/healthz", server.url)).send().unwrap().status(), 200);
+        }
+        for mut stream in streams {
+            stream.set_nonblocking(true).unwrap();
+            let error = stream.read(&mut [0]).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "it still computes");
+        }
+        // Their clients are gone, so they make room for others before their time is over.
+        let request = server.request("POST", "/invoke/python/g").timeout(Duration::from_secs(60));
+        assert_eq!(request.body("x").send().unwrap().text().unwrap(), "x");
+    }
 }
 
 #[test]

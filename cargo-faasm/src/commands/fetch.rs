@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use faasm_bundle::{Location, PublicKey};
-use py_func::{Fetch, Fetched, Registry};
+use py_func::{Fetch, Fetched, Registry, Storage};
 use serde_json::json;
 
 use crate::cli::{self, Format, Global, Trust};
@@ -14,7 +14,8 @@ use crate::shell::{self, Shell};
 use crate::units::show_duration;
 
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &cli::Fetch) -> anyhow::Result<ExitCode> {
-    let fetched = fetch(*shell, global, &Registry::from_env()?, &arguments.url, &arguments.trust)?;
+    let store = Registry::from_env()?;
+    let fetched = fetch(*shell, global, &store, &store, &arguments.url, &arguments.trust)?;
     if arguments.message.format == Format::Json {
         let Fetched { runtime, manifest, was_there, compiled, added, kept } = &fetched;
         shell::json(&json!({
@@ -26,11 +27,12 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &cli::Fetch) -> any
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fetches a bundle into a store, and shows how.
+/// Fetches a bundle into a store, and its functions into a storage, and shows how.
 pub(super) fn fetch(
     shell: Shell,
     global: &Global,
     store: &Registry,
+    storage: &dyn Storage,
     url: &str,
     trust: &Trust,
 ) -> anyhow::Result<Fetched> {
@@ -50,7 +52,7 @@ pub(super) fn fetch(
     let transfer = Transfer::new(shell, "Fetching", location.to_string());
     let fetch = Fetch { location, key, trust_local: trust.trust_local };
     let progress = |text: &str| transfer.above(|| shell.detail("", text));
-    let fetched = store.fetch(&fetch, &progress, &|done, total| transfer.show(done, total))?;
+    let fetched = store.fetch(&fetch, storage, &progress, &|done, total| transfer.show(done, total))?;
     drop(transfer);
 
     for (user, name) in &fetched.kept {

@@ -18,18 +18,28 @@ pub(super) fn run(shell: &Shell, arguments: &List) -> anyhow::Result<ExitCode> {
         Some(server) => {
             let functions: Vec<FunctionDocument> = server.json(server.request(Method::GET, &["p"])?)?;
             let runtime: RuntimeDocument = server.json(server.request(Method::GET, &["f"])?)?;
-            let functions = functions.into_iter().map(Into::into).collect();
+            let mut functions: Vec<StoredFunction> = functions.into_iter().map(Into::into).collect();
+            if arguments.versions {
+                let of = |it: &StoredFunction| versions(&server, &it.user, &it.name);
+                functions = functions.iter().map(of).collect::<anyhow::Result<Vec<_>>>()?.concat();
+            }
             (functions, runtime.into_stored(), server.url().to_string())
         }
         None => {
             let store = Registry::from_env()?;
-            (store.functions()?, store.runtime()?, store.root().display().to_string())
+            let mut functions = store.functions()?;
+            if arguments.versions {
+                let of = |it: &StoredFunction| store.versions(&it.user, &it.name);
+                functions = functions.iter().map(of).collect::<Result<Vec<_>, _>>()?.concat();
+            }
+            (functions, store.runtime()?, store.root().display().to_string())
         }
     };
     match arguments.message.format {
         Format::Json => {
+            let reason = if arguments.versions { "function-version" } else { "function" };
             for function in &functions {
-                shell::json(&function_json("function", function))?;
+                shell::json(&function_json(reason, function))?;
             }
             if let Some(runtime) = &runtime {
                 shell::json(&runtime_json("runtime", runtime))?;
@@ -39,7 +49,7 @@ pub(super) fn run(shell: &Shell, arguments: &List) -> anyhow::Result<ExitCode> {
             if functions.is_empty() {
                 shell.status("Found", format_args!("no functions in {place}"));
             } else {
-                shell::data(function_table(&functions).as_bytes())?;
+                shell::data(function_table(&functions, arguments.versions).as_bytes())?;
             }
             match &runtime {
                 Some(runtime) => {
@@ -55,13 +65,24 @@ pub(super) fn run(shell: &Shell, arguments: &List) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn function_table(functions: &[StoredFunction]) -> String {
-    let mut rows = vec![["USER", "FUNCTION", "KIND", "SIZE", "UPLOADED"].map(str::to_owned)];
+/// What a server knows of the versions of a function.
+pub(super) fn versions(server: &Remote, user: &str, function: &str) -> anyhow::Result<Vec<StoredFunction>> {
+    let request = server.request(Method::GET, &["p", user, function, "versions"])?;
+    Ok(server.json::<Vec<FunctionDocument>>(request)?.into_iter().map(Into::into).collect())
+}
+
+fn function_table(functions: &[StoredFunction], versions: bool) -> String {
+    let mut rows = vec![["USER", "FUNCTION", "KIND", "SIZE", "UPLOADED", "VERSION"].map(str::to_owned)];
     rows.extend(functions.iter().map(|it| {
         let kind = if it.is_package { "package" } else { "module" };
         let (size, age) = (show_size(it.bytes), show_age(age(it.uploaded)));
-        [it.user.clone(), it.name.clone(), kind.to_owned(), size, age]
+        [it.user.clone(), it.name.clone(), kind.to_owned(), size, age, it.version().to_owned()]
     }));
+    if versions {
+        return shell::table(&rows);
+    }
+    let rows: Vec<_> =
+        rows.into_iter().map(|[user, name, kind, size, age, _]| [user, name, kind, size, age]).collect();
     shell::table(&rows)
 }
 
@@ -69,7 +90,7 @@ pub(super) fn function_json(reason: &str, function: &StoredFunction) -> Value {
     let StoredFunction { user, name, is_package, bytes, sha256, uploaded } = function;
     json!({
         "reason": reason, "user": user, "function": name, "package": is_package, "bytes": bytes, "sha256": sha256,
-        "uploaded": unix(*uploaded),
+        "version": function.version(), "uploaded": unix(*uploaded),
     })
 }
 

@@ -16,12 +16,14 @@ mod package;
 mod python;
 mod recipe;
 mod remove;
+mod rollback;
 mod run;
 mod serve;
 mod state;
 mod token;
 mod tree;
 mod update;
+mod upgrade;
 mod upload;
 
 use std::process::ExitCode;
@@ -39,10 +41,12 @@ pub(crate) fn run(cli: Cli, shell: &Shell) -> anyhow::Result<ExitCode> {
         Command::Upload(arguments) => upload::run(shell, global, &arguments),
         Command::Invoke(arguments) => invoke::run(shell, global, &arguments),
         Command::List(arguments) => list::run(shell, &arguments),
+        Command::Rollback(arguments) => rollback::run(shell, global, &arguments),
         Command::Serve(arguments) => serve::run(shell, global, &arguments),
         Command::State(arguments) => state::run(shell, &arguments),
         Command::Logs(arguments) => logs::run(shell, &arguments),
         Command::Flush(arguments) => flush::run(shell, &arguments),
+        Command::Upgrade(arguments) => upgrade::run(shell, &arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Add(arguments) => add::run(shell, global, &arguments),
         Command::Remove(arguments) => remove::run(shell, global, &arguments),

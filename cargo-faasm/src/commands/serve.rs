@@ -5,12 +5,14 @@ mod watch;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use py_func::Registry;
+use faasm_bundle::{Location, PublicKey};
 use py_func::server::{Access, CallState, Details, Server, Settings, Tls, Tokens};
+use py_func::{Bucket, Registry, Storage};
 use serde_json::json;
 
 use crate::call;
 use crate::cli::{Format, Global, Serve};
+use crate::error::input;
 use crate::image;
 use crate::shell::{self, Shell};
 use crate::units::show_duration;
@@ -29,18 +31,36 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Serve) -> anyhow::
         let shell = *shell;
         Arc::new(move |call: &Details| show(shell, call))
     };
+    let storage: Option<Arc<dyn Storage>> = match &arguments.storage {
+        Some(url) if global.offline => {
+            return Err(
+                input(format!("{url} is not on this machine, and --offline forbids to ask for it")).into()
+            );
+        }
+        Some(url) => Some(Arc::new(Bucket::open(&Location::parse(url)?)?)),
+        None => None,
+    };
     let settings = Settings {
         listen: arguments.listen,
         access,
         tls: tls.map(|(certificate, key)| Tls { certificate, key }),
+        storage: storage.clone(),
+        trust: arguments.trust.trust.as_deref().map(PublicKey::read).transpose()?,
         on_call: Some(on_call),
         ..Settings::default()
     };
     let store = Registry::from_env()?;
     // It keeps the cache from removing the image while it is used.
     let selected;
-    let image = match &arguments.runtime {
-        Some(url) => super::fetch::fetch(*shell, global, &store, url, &arguments.trust)?.runtime.image,
+    let bundle = match (&arguments.runtime, &arguments.image.directory, &storage) {
+        (None, None, Some(storage)) => storage.bundle()?,
+        (named, ..) => named.clone(),
+    };
+    let image = match &bundle {
+        Some(url) => {
+            let storage = storage.as_deref().unwrap_or(&store);
+            super::fetch::fetch(*shell, global, &store, storage, url, &arguments.trust)?.runtime.image
+        }
         None => {
             selected = image::select(*shell, global, &arguments.image, Some(&store))?;
             selected.directory.clone()

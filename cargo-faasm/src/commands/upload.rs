@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use py_func::server::FunctionDocument;
+use py_func::server::{FunctionDocument, RuntimeDocument};
 use py_func::{RUNTIME_NAME, Registry, StoredFunction};
 use reqwest::Method;
 
@@ -16,14 +16,12 @@ use crate::shell::{self, Shell};
 use crate::units::show_size;
 
 /// Those of the library: what an upload may take is not what a call may take.
-const DEFAULT_LIMITS: Limits = Limits { timeout: None, memory: None, output: None };
+pub(super) const DEFAULT_LIMITS: Limits = Limits { timeout: None, memory: None, output: None };
 
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Upload) -> anyhow::Result<ExitCode> {
     if let Some(server) = Remote::named(&arguments.remote)? {
         if arguments.function == RUNTIME_NAME {
-            return Err(input("a server takes no runtime over the network")
-                .hint("upload it where the server runs, without --url, and start the server again")
-                .into());
+            return upload_runtime_remotely(shell, &server, arguments);
         }
         let uploaded = upload_remotely(&server, arguments)?;
         return finish(shell, arguments, uploaded);
@@ -49,6 +47,24 @@ fn upload_remotely(
             Err(py_func::Error::Load { user, function, source }.into())
         }
     })
+}
+
+/// Sends a bundle, or a module, which the server compiles and then runs.
+fn upload_runtime_remotely(shell: &Shell, server: &Remote, arguments: &Upload) -> anyhow::Result<ExitCode> {
+    let file = arguments.file.as_ref().ok_or_else(|| {
+        input("a server is sent a runtime as a bundle")
+            .hint("make one with `cargo faasm package`, and name it")
+    })?;
+    let content = call::read_file(file, "the runtime")?;
+    let request = server.request(Method::PUT, &["f", &arguments.user, RUNTIME_NAME])?;
+    let runtime: RuntimeDocument = server.json(request.body(content))?;
+    shell.status("Uploaded", format_args!("the runtime, Python {}, to {}", runtime.python, server.url()));
+    if arguments.message.format == Format::Json
+        && let Some(stored) = runtime.into_stored()
+    {
+        shell::json(&super::list::runtime_json("runtime-uploaded", &stored))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn source(arguments: &Upload) -> anyhow::Result<Vec<u8>> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use object_store::{GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _};
+use object_store::{Error as StoreError, GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -134,8 +134,15 @@ impl Source {
     async fn describe(&self) -> Result<Description> {
         match self {
             Self::Store(remote) => {
-                let meta = remote.store.head(&remote.path).await;
-                let meta = meta.map_err(|it| failed("download", &remote.shown, &it))?;
+                let refused = |it: &StoreError| failed("download", &remote.shown, it);
+                let meta = match remote.store.head(&remote.path).await {
+                    // The answer to HEAD has no body, in which the reason would be: a clock that is wrong, for instance.
+                    Err(error @ (StoreError::NotFound { .. } | StoreError::PermissionDenied { .. })) => {
+                        let reason = remote.store.get_range(&remote.path, 0..1).await;
+                        return Err(refused(reason.err().as_ref().unwrap_or(&error)));
+                    }
+                    other => other.map_err(|it| refused(&it))?,
+                };
                 Ok(Description { etag: meta.e_tag, len: meta.size })
             }
             // Some addresses are good for GET alone, so what is there is found out by asking for its first byte.

@@ -287,13 +287,9 @@ impl<'a> Upload<'a> {
     /// The SHA-256 of an object, if there is one.
     async fn digest(&self, key: &Key) -> Result<Option<String>> {
         let mut stream = match self.remote.store.get(key).await {
-            Err(StoreError::NotFound { source, .. }) => {
-                // That there is no bucket is found out here.
-                let error = StoreError::NotFound { path: key.to_string(), source };
-                let missing = self.failed(&error);
-                let is_bucket =
-                    matches!(&missing, Error::Store { reason, .. } if reason.contains("NoSuchBucket"));
-                return if is_bucket { Err(missing) } else { Ok(None) };
+            Err(error @ StoreError::NotFound { .. }) => {
+                remote::without_bucket("publish", &self.remote.shown, &error)?;
+                return Ok(None);
             }
             other => other.map_err(|it| self.failed(&it))?.into_stream(),
         };

@@ -152,7 +152,20 @@ pub(super) fn failed(action: &'static str, location: &str, error: &object_store:
     Error::Store { action, location: location.to_owned(), reason: text, hint }
 }
 
-/// The same for a web server that does not answer.
+/// That there is no such object is fine. That there is no bucket is an error.
+pub(super) fn without_bucket(
+    action: &'static str,
+    location: &str,
+    error: &object_store::Error,
+) -> Result<()> {
+    let error = failed(action, location, error);
+    match &error {
+        Error::Store { reason, .. } if reason.contains("NoSuchBucket") => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// An error of a web server that does not answer.
 pub(super) fn unreachable(action: &'static str, location: &str, error: &reqwest::Error) -> Error {
     let reason = without_queries(&explain(error));
     let hint = Some("check the address and the connection, and run the command again");

@@ -15,6 +15,7 @@ use super::request::{Answer, Refused};
 use super::{CallContext, Host, Lineage, abi};
 use crate::call::{CallFailure, Output};
 use crate::error::Error;
+use crate::executor::Executor;
 use crate::function::{Request, Target, is_valid_name};
 use crate::metrics;
 use crate::runtime::Inner;
@@ -143,7 +144,7 @@ pub(super) fn chain(context: &mut CallContext, target: &str, input: Vec<u8>) -> 
     let job = run(found, Arc::clone(runtime), request, held).instrument(span);
     let task = runtime.executor.spawn_into(&mut children.running, job);
     let task = task.ok_or_else(|| Refused::runtime("the runtime is shutting down".to_owned()))?;
-    runtime.executor.share();
+    Executor::share();
     children.made.insert(id);
     context.tally.chained_calls += 1;
     metrics::chained();

@@ -92,6 +92,18 @@ impl Host {
         Self { command: Some(wasi), output_limit: usize::MAX, ..Self::default() }
     }
 
+    /// A host for an interpreter that is being initialised, and is told what to import.
+    #[cfg(feature = "server")]
+    pub(crate) fn initialiser(wasi: WasiCtxBuilder, preload: Vec<u8>) -> Self {
+        Self { input: preload, output_limit: 1 << 20, ..Self::command(wasi) }
+    }
+
+    /// What the guest has said about its failure.
+    #[cfg(feature = "server")]
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_ref().map(|(_, text)| text.as_str())
+    }
+
     pub(crate) fn into_remains(self) -> Remains {
         let [stdout, stderr] = self.files.map(|files| files.into_outputs()).unwrap_or_default();
         let tally = self.context.map(|context| context.tally).unwrap_or_default();

@@ -5,6 +5,7 @@ use sha2::Digest as _;
 use tracing::Instrument as _;
 
 use super::{CallContext, Host, OutputTooLarge, abi, chain, memory, range};
+use crate::executor::Executor;
 use crate::metrics;
 use crate::state::{self, Lock, State};
 
@@ -142,7 +143,7 @@ async fn answer(
             match context.locks.iter().rposition(|(key, held, _)| key == name && *held == kind) {
                 Some(at) => {
                     drop(context.locks.swap_remove(at));
-                    context.runtime.executor.share();
+                    Executor::share();
                     Ok(Answer::Nothing)
                 }
                 None => Err(Refused::runtime(format!("this call has no such lock on {name:?}"))),

@@ -8,9 +8,10 @@ use faasm_bundle::{
     Bundle, DIRECTORY, Function, Limits, Location, MachineCode, Manifest, OnBytes, PublicKey,
 };
 use faasm_image::Image;
+use tempfile::TempDir;
 
 use super::files::{self, Lock, io};
-use super::{Registry, RegistryError, Result, StoredRuntime, check_function_name, hash};
+use super::{Registry, RegistryError, Result, Storage, StoredRuntime, check_function_name, hash};
 use crate::package;
 
 /// Which bundle is fetched, and how far it is trusted.
@@ -45,28 +46,53 @@ pub struct Fetched {
 }
 
 impl Registry {
-    /// Makes the runtime in a bundle the store's, and adds its functions. Those of which the store has another version are left alone.
-    /// `progress` is told what is done, `on_bytes` how much of a download is there.
+    /// Makes the runtime in a bundle the store's, and adds its functions to `storage`. Those of which that has another version are left
+    /// alone. `progress` is told what is done, `on_bytes` how much of a download is there.
     ///
     /// One bundle is fetched at a time. Others go on to use the store meanwhile. Being killed leaves the store as it was, and what was
     /// downloaded until then is not downloaded again.
     ///
     /// # Errors
     ///
-    /// When the bundle cannot be had, is damaged, or is not signed as it should be, or the store cannot be written.
-    pub fn fetch(&self, fetch: &Fetch, progress: &dyn Fn(&str), on_bytes: OnBytes<'_>) -> Result<Fetched> {
+    /// When the bundle cannot be had, is damaged, or is not signed as it should be, or the store or the storage cannot be written.
+    pub fn fetch(
+        &self,
+        fetch: &Fetch,
+        storage: &dyn Storage,
+        progress: &dyn Fn(&str),
+        on_bytes: OnBytes<'_>,
+    ) -> Result<Fetched> {
+        let fetched = self.fetch_beside(fetch, storage, progress, on_bytes)?;
+        self.choose(&fetched.runtime)?;
+        Ok(fetched)
+    }
+
+    /// Does the same, except that the store's runtime stays the one that it was.
+    pub(crate) fn fetch_beside(
+        &self,
+        fetch: &Fetch,
+        storage: &dyn Storage,
+        progress: &dyn Fn(&str),
+        on_bytes: OnBytes<'_>,
+    ) -> Result<Fetched> {
         let installing = self.root.join("installing");
         let _lock = Lock::exclusive(&installing)?;
         files::remove_temporary(&installing)?;
 
         let file = fetch.location.download(&self.root.join("downloads"), on_bytes)?;
-        let fetched = self.install_file(fetch, file.path(), &installing, progress);
+        let fetched = self.install_file(fetch, file.path(), &installing, storage, progress);
         match &fetched {
             // What is damaged would be so the next time.
             Ok(_) | Err(RegistryError::Bundle(faasm_bundle::Error::Damaged { .. })) => file.remove()?,
             Err(_) => {}
         }
         fetched
+    }
+
+    /// Makes a runtime that was fetched the store's.
+    pub(crate) fn choose(&self, runtime: &StoredRuntime) -> Result<()> {
+        let _lock = Lock::exclusive(&self.root)?;
+        self.choose_runtime(runtime.sha256.clone()).map(|_| ())
     }
 
     /// All functions, as they are put into a bundle.
@@ -88,6 +114,7 @@ impl Registry {
         fetch: &Fetch,
         path: &Path,
         installing: &Path,
+        storage: &dyn Storage,
         progress: &dyn Fn(&str),
     ) -> Result<Fetched> {
         let Fetch { location, key, trust_local } = fetch;
@@ -100,15 +127,18 @@ impl Registry {
             true => MachineCode::Trust,
             false => MachineCode::Compile,
         };
-        self.install(&mut bundle, installing, code, progress)
+        self.install(&mut bundle, installing, code, storage, progress, &|_| Ok(()))
     }
 
-    fn install(
+    /// `check` has the last word on the image.
+    pub(super) fn install(
         &self,
         bundle: &mut Bundle,
         installing: &Path,
         code: MachineCode,
+        storage: &dyn Storage,
         progress: &dyn Fn(&str),
+        check: &dyn Fn(&Path) -> Result<()>,
     ) -> Result<Fetched> {
         let runtimes = self.root.join("runtimes");
         let manifest = bundle.manifest(&Limits::default())?;
@@ -117,27 +147,16 @@ impl Registry {
         let mut compiled = false;
         let runtime = match known {
             Some(name) => {
-                let _lock = Lock::exclusive(&self.root)?;
-                self.choose_runtime(name)?
+                check(&runtimes.join(&name))?;
+                self.known_runtime(name)?
             }
             None => {
                 let new = files::temporary_directory(installing)?;
                 compiled =
                     faasm_bundle::install(bundle, new.path(), code, &Limits::default(), progress)?.compiled;
+                check(new.path())?;
                 let name = name(new.path())?;
-                let directory = runtimes.join(&name);
-                let _lock = Lock::exclusive(&self.root)?;
-                fs::create_dir_all(&runtimes).map_err(io("create the directory", &runtimes))?;
-                // One that is there cannot be run, or it would have been found.
-                let old = files::temporary_directory(installing)?;
-                match fs::rename(&directory, old.path().join("old")) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => {
-                        return Err(io("replace", &directory)(error));
-                    }
-                    _ => fs::rename(new.keep(), &directory).map_err(io("create", &directory))?,
-                }
-                files::sync_directory(&runtimes)?;
-                self.choose_runtime(name)?
+                self.add_runtime(new, name, installing)?
             }
         };
         let (mut added, mut kept) = (Vec::new(), Vec::new());
@@ -146,17 +165,35 @@ impl Registry {
             let path = runtime.image.join(DIRECTORY).join(&part.path);
             let source = fs::read(&path).map_err(io("read", &path))?;
             let id = (part.user.clone(), part.name.clone());
-            match self.function(&part.user, &part.name) {
+            match storage.function(&part.user, &part.name) {
                 Ok(stored) if stored.sha256 == hash(&source) => {}
                 Ok(_) => kept.push(id),
                 Err(RegistryError::NoFunction { .. }) => {
-                    self.store(&part.user, &part.name, &source)?;
+                    storage.store(&part.user, &part.name, &source)?;
                     added.push(id);
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok(Fetched { runtime, manifest, was_there, compiled, added, kept })
+    }
+
+    /// Adds what is in a directory below `installing` to the runtimes of the store.
+    pub(super) fn add_runtime(&self, new: TempDir, name: String, installing: &Path) -> Result<StoredRuntime> {
+        let runtimes = self.root.join("runtimes");
+        let directory = runtimes.join(&name);
+        let _lock = Lock::exclusive(&self.root)?;
+        fs::create_dir_all(&runtimes).map_err(io("create the directory", &runtimes))?;
+        // One that is there cannot be run, or it would have been found.
+        let old = files::temporary_directory(installing)?;
+        match fs::rename(&directory, old.path().join("old")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(io("replace", &directory)(error));
+            }
+            _ => fs::rename(new.keep(), &directory).map_err(io("create", &directory))?,
+        }
+        files::sync_directory(&runtimes)?;
+        self.known_runtime(name)
     }
 
     /// The name of the runtime that was made from this bundle, if it is there and can be run.

@@ -36,6 +36,17 @@ pub enum RegistryError {
         name: String,
     },
 
+    /// There is no such version of a function.
+    #[error("find the version {version} of the function {user}/{name}: it is not kept, or never was there")]
+    NoVersion {
+        /// Whose function.
+        user: String,
+        /// Which function.
+        name: String,
+        /// Which version.
+        version: String,
+    },
+
     /// A function was to have the name under which runtimes are uploaded.
     #[error("use the name `{}` for a function: it stands for the runtime", super::RUNTIME_NAME)]
     Reserved,
@@ -45,6 +56,14 @@ pub enum RegistryError {
     Damaged {
         /// The file.
         path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// What was sent as a runtime is none.
+    #[cfg(feature = "server")]
+    #[error("use it as a runtime: {reason}")]
+    NoRuntime {
         /// What is wrong with it.
         reason: String,
     },
@@ -82,6 +101,9 @@ impl RegistryError {
             Self::NoFunction { user, name } => Some(format!(
                 "`cargo faasm list` shows what there is; `cargo faasm upload {user} {name} FILE` adds it"
             )),
+            #[cfg(feature = "server")]
+            Self::NoRuntime { .. } => Some("send a bundle, or a py_func.wasm".to_owned()),
+            Self::NoVersion { .. } => Some("`cargo faasm list --versions` shows what there is".to_owned()),
             Self::Damaged { .. } => Some("upload it again".to_owned()),
             Self::NoDataDirectory { .. } => {
                 Some("set FAASM_HOME to a directory that can be written".to_owned())

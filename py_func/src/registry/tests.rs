@@ -20,11 +20,58 @@ fn what_is_stored_is_found_and_replaced() {
         assert_eq!(registry.source(user, name).unwrap(), source.as_bytes());
     }
     assert_eq!(listed(&registry), ["a/f 3", "a/g 2", "b/f 4"]);
-    assert_eq!(
-        fs::read_dir(registry.function_directory("b", "f")).unwrap().count(),
-        2,
-        "old sources are removed"
+}
+
+#[test]
+fn so_many_versions_are_kept() {
+    let (_directory, registry) = registry();
+    let registry = registry.keep_versions(NonZero::new(3).unwrap());
+    let sizes = |registry: &Registry| {
+        registry.versions("a", "f").unwrap().into_iter().map(|it| it.bytes).collect::<Vec<_>>()
+    };
+    for (source, expected) in [
+        ("1", &[1][..]),
+        ("22", &[2, 1]),
+        ("333", &[3, 2, 1]),
+        ("4444", &[4, 3, 2]),
+        // What was there before comes to the front, as when somebody goes back to it.
+        ("22", &[2, 4, 3]),
+        ("22", &[2, 4, 3]),
+    ] {
+        registry.store("a", "f", source.as_bytes()).unwrap();
+        assert_eq!(sizes(&registry), expected, "{source}");
+        let files = fs::read_dir(registry.function_directory("a", "f")).unwrap().count();
+        assert_eq!(files, expected.len() + 1, "the sources of other versions are removed");
+    }
+    for stored in registry.versions("a", "f").unwrap() {
+        let source = registry.source_of_version("a", "f", stored.version()).unwrap();
+        assert_eq!((source.len() as u64, hash(&source)), (stored.bytes, stored.sha256));
+    }
+    for gone in [hash(b"1"), String::new(), hash(b"22")[..15].to_owned()] {
+        let error = registry.source_of_version("a", "f", &gone).unwrap_err();
+        assert!(matches!(error, RegistryError::NoVersion { .. }), "{gone} {error}");
+    }
+    // With fewer to be kept, those too many go with the next upload.
+    let registry = registry.keep_versions(NonZero::<usize>::MIN);
+    registry.store("a", "f", b"55555").unwrap();
+    assert_eq!(sizes(&registry), [5]);
+    registry.remove("a", "f").unwrap();
+    assert!(matches!(registry.versions("a", "f"), Err(RegistryError::NoFunction { .. })));
+}
+
+#[test]
+fn functions_of_stores_without_versions_are_read() {
+    let (_directory, registry) = registry();
+    registry.store("a", "f", b"old").unwrap();
+    let directory = registry.function_directory("a", "f");
+    let meta = format!(
+        r#"{{ "source": "function-{0}.py", "bytes": 3, "sha256": "{1}", "uploaded": 5 }}"#,
+        &hash(b"old")[..16],
+        hash(b"old"),
     );
+    fs::write(directory.join(META), meta).unwrap();
+    assert_eq!(registry.source("a", "f").unwrap(), b"old");
+    assert_eq!(registry.versions("a", "f").unwrap().len(), 1);
 }
 
 #[test]
@@ -52,7 +99,7 @@ fn what_a_killed_writer_leaves_is_no_function() {
     assert_eq!(registry.source("a", "f").unwrap(), b"old");
     assert!(matches!(registry.source("a", "g"), Err(RegistryError::NoFunction { .. })));
     registry.store("a", "f", b"newer").unwrap();
-    assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 3, "two versions and what says so");
 }
 
 #[test]
@@ -94,6 +141,8 @@ fn damage_is_noticed() {
     assert!(matches!(registry.source("a", "f"), Err(RegistryError::Damaged { .. })));
     fs::write(directory.join(META), "{").unwrap();
     assert!(matches!(registry.functions(), Err(RegistryError::Damaged { .. })));
+    registry.store("a", "f", b"new").unwrap();
+    assert_eq!(listed(&registry), ["a/f 3"], "an upload mends it");
 }
 
 #[test]

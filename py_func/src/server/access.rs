@@ -134,7 +134,7 @@ enum Client {
 }
 
 /// The part of an address that its holder cannot choose: of version 6, the first half.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -1,5 +1,7 @@
 //! Bodies of requests and answers: bounded in size, in time, and in what all of them take of the memory.
 
+use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -8,6 +10,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
+use futures_util::stream;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -22,6 +25,9 @@ const SMALL: usize = 64 << 10;
 
 /// So many bytes of a body buy another second for the rest of it.
 pub(super) const BYTES_PER_SECOND: u64 = 64 << 10;
+
+/// How much of something that is read while it is sent is in memory, in bytes.
+const CHUNK: u64 = 256 << 10;
 
 /// A body that has arrived, and its part of the memory for bodies.
 pub(super) struct Received {
@@ -157,6 +163,39 @@ pub(super) fn held(bytes: Vec<u8>, app: &App) -> Body {
     }
     let reserved = app.budget.account(bytes.len());
     Body::from(Bytes::from_owner(Held { bytes, _reserved: reserved }))
+}
+
+/// Some bytes of something, of which `read` answers a chunk at a time, and all of it. The first one is read here, so that what is wrong can
+/// still be said.
+pub(super) async fn in_chunks<R>(
+    bytes: Range<u64>,
+    read: impl Fn(Range<u64>) -> R + Send + 'static,
+) -> Result<Body, Problem>
+where
+    R: Future<Output = Result<Vec<u8>, Problem>> + Send + 'static,
+{
+    let split = |bytes: Range<u64>| {
+        let middle = bytes.end.min(bytes.start.saturating_add(CHUNK));
+        (bytes.start..middle, middle..bytes.end)
+    };
+    let (first, rest) = split(bytes);
+    let first = Bytes::from(read(first).await?);
+    if rest.is_empty() {
+        return Ok(Body::from(first));
+    }
+    let chunks = stream::try_unfold((Some(first), rest, read), move |(ready, rest, read)| async move {
+        if let Some(ready) = ready {
+            return Ok::<_, &str>(Some((ready, (None, rest, read))));
+        }
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let (next, rest) = split(rest);
+        // An error closes the connection, so that the client knows that this is not all.
+        let next = read(next).await.map_err(|_| "the rest cannot be read")?;
+        Ok(Some((Bytes::from(next), (None, rest, read))))
+    });
+    Ok(Body::from_stream(chunks))
 }
 
 struct Held {

@@ -321,9 +321,17 @@ impl Details {
 }
 
 impl Kept {
+    /// The output; empty if the call did not return.
+    pub(super) fn output(&self) -> &[u8] {
+        match &self.result {
+            Some(Ok(output)) => &output.output,
+            _ => &[],
+        }
+    }
+
     /// The whole result; `None` if the call was cancelled.
     pub(super) fn document(&self) -> Option<CallResult> {
-        self.result.as_ref().map(|result| CallResult::new(self.details.summary.id, result))
+        self.result.clone().map(|result| CallResult::new(self.details.summary.id, result))
     }
 }
 

@@ -28,6 +28,7 @@ use tower::Service as _;
 
 use super::App;
 use super::access::Peer;
+use super::addresses::Addresses;
 use super::error::ServerError;
 use super::settings::Tls;
 use super::stream::Patient;
@@ -91,6 +92,7 @@ async fn accept_all(
     connections: &GracefulShutdown,
 ) {
     let places = Arc::new(Semaphore::new(app.limits.connections));
+    let addresses = Addresses::new(app.limits.connections_per_address);
     loop {
         // Nobody closes the semaphore.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -103,13 +105,18 @@ async fn accept_all(
                 continue;
             }
         };
+        let Some(open) = addresses.open(address.ip()) else {
+            tracing::debug!(target: "py_func::server", "{} has too many connections", address.ip());
+            metrics::counter!("faasm_connections_refused_total").increment(1);
+            continue;
+        };
         // Answers are small, and clients wait for them.
         let _ = stream.set_nodelay(true);
         let (app, router, tls, watcher) =
             (Arc::clone(app), router.clone(), tls.cloned(), connections.watcher());
         tokio::spawn(async move {
             connect(&app, router, stream, tls, Peer(address), watcher).await;
-            drop(place);
+            drop((place, open));
         });
     }
 }

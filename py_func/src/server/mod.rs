@@ -12,17 +12,21 @@
 //!
 //! What it offers is described at `/openapi.json`, which is made from the handlers in `routes`. A request takes this way: a connection
 //! ([`listen`], [`stream`]) hands it to the router; [`observe`] gives it a trace, and says afterwards how it went; [`access`] finds
-//! out whose it is; [`extract`] checks its address; a handler does the work. Whatever goes wrong is a [`problem`].
+//! out whose it is; [`extract`] checks its address; a handler does the work. Whatever goes wrong is a [`problem`]. [`functions`] has what
+//! is loaded, and [`upgrade`] changes what that runs on.
 //!
-//! Handlers run on threads of the server's own, and calls on those of the runtime, so that functions that compute do not keep the
-//! server from answering. What blocks runs on threads that are for that.
+//! Handlers run on threads of the server's own, and so do calls that a client waits for; [`relief`] sees to it that functions that
+//! compute do not keep the server from answering. What blocks runs on threads that are for that.
 
 mod access;
+mod addresses;
 #[cfg(test)]
 mod arbitrary;
 mod body;
 mod budget;
 mod calls;
+#[cfg(test)]
+mod checks;
 mod error;
 mod extract;
 mod functions;
@@ -34,19 +38,21 @@ mod otlp;
 mod problem;
 mod program;
 mod range;
+mod relief;
 mod routes;
 mod settings;
 mod stream;
 mod tokens;
 mod trace;
 mod turns;
+mod upgrade;
 mod wire;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZero;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use metrics::Gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -69,8 +75,10 @@ pub use tokens::Tokens;
 pub use wire::{CallResult, Data, ErrorDocument, RESULT_JSON, UsageDocument};
 
 use crate::admission::Busy;
-use crate::registry::{Registry, StoredFunction, StoredRuntime};
-use crate::runtime::{Runtime, RuntimeBuilder};
+use crate::executor::Executor;
+use crate::host::SharedFiles;
+use crate::registry::{Registry, StoredFunction};
+use crate::runtime::RuntimeBuilder;
 use crate::state::{self, Durable, State};
 
 /// What a user may keep as state, and what state may take of the memory, in bytes.
@@ -89,8 +97,9 @@ pub struct Server {
 
 /// What the handlers share.
 struct App {
-    runtime: Runtime,
-    stored_runtime: Option<StoredRuntime>,
+    upgrades: Arc<upgrade::Upgrades>,
+    executor: Arc<Executor>,
+    shared: Option<Arc<SharedFiles>>,
     state: State,
     functions: Arc<functions::Functions>,
     calls: calls::Calls,
@@ -102,6 +111,7 @@ struct App {
     /// too many are to be refused at once.
     places: Semaphore,
     turns: turns::Turns,
+    relief: relief::Relief,
     on_call: Option<OnCall>,
     in_flight: Gauge,
     shutting_down: AtomicBool,
@@ -109,18 +119,21 @@ struct App {
 
 impl Server {
     /// Starts to listen, and opens the image and the store. Functions run on the image that `runtime` has;
-    /// their state is in the store's directory `state`, which one process at a time can have open.
+    /// their state is in the store's directory `state`, which one process at a time can have open. They themselves are in the store, or
+    /// in [`Settings::storage`].
     ///
     /// # Errors
     ///
     /// When others than this machine could reach it and [`Settings::access`] does not provide for that, or something cannot be opened.
     pub fn bind(settings: Settings, runtime: RuntimeBuilder, store: Registry) -> Result<Self, ServerError> {
-        let Settings { listen: address, access, tls, mut limits, on_call } = settings;
+        let Settings { listen: address, access, tls, mut limits, storage, trust, on_call } = settings;
         if matches!(access, Access::Loopback) && !address.ip().is_loopback() {
             return Err(ServerError::Exposed { address });
         }
         let tls = tls.as_ref().map(listen::acceptor).transpose()?;
         limits.connections = limits.connections.min(connections_allowed());
+        let half = (limits.connections / 2).max(1);
+        limits.connections_per_address = limits.connections_per_address.min(half);
 
         let listening = |source| ServerError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(listening)?;
@@ -130,25 +143,30 @@ impl Server {
         let runtime = runtime.images(store.root().join("images"));
         let runtime = runtime.shared_files(store.root().join("files"), SHARED_FILES);
         let state = State::new(Arc::new(Durable::open(store.root().join("state"))?), STATE);
-        let sources = store.clone();
+        let storage = storage.unwrap_or_else(|| Arc::new(store.clone()));
+        let sources = Arc::clone(&storage);
         // That a function cannot be read is for the one who chains to it the same as that there is none.
-        let runtime =
-            runtime.state(state.clone()).lookup(move |user, name| sources.source(user, name).ok()).build()?;
-        let stored_runtime = store.runtime()?.filter(|stored| stored.image == runtime.image_directory());
-        let functions = Arc::new(functions::Functions::open(store, runtime.clone())?);
+        let lookup = move |user: &str, name: &str| sources.source(user, name).ok().map(|it| it.1);
+        let builder = runtime.state(state.clone()).lookup(lookup);
+        remove_leftovers(&store)?;
+        let runtime = builder.clone().build()?;
+        let upgrades = upgrade::Upgrades::new(builder, store, Arc::clone(&storage), trust, &runtime)?;
+        let functions = functions::Functions::open(storage, runtime.clone())?;
         recorder();
         let all = runtime.inner.executor.gate.limit();
         let app = Arc::new(App {
-            runtime,
-            stored_runtime,
+            upgrades: Arc::new(upgrades),
+            executor: Arc::clone(&runtime.inner.executor),
+            shared: runtime.inner.shared.clone(),
             state,
-            functions,
+            functions: Arc::new(functions),
             calls: calls::Calls::new(&limits),
             access,
             rates: limits.rate.map(access::Rates::new),
             budget: budget::Budget::new(limits.buffered),
             places: Semaphore::new(all.computing.saturating_add(all.waiting).min(Semaphore::MAX_PERMITS)),
             turns: turns::Turns::new(),
+            relief: relief::Relief::default(),
             on_call,
             in_flight: metrics::gauge!("faasm_http_requests_in_flight"),
             shutting_down: AtomicBool::new(false),
@@ -180,10 +198,10 @@ impl Server {
     ///
     /// When the threads cannot be started.
     pub fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
-        // Calls compute on other threads, and more than these would only wake each other up.
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        // However many calls compute on these threads, there is one that does not.
+        let computing = self.app.executor.gate.limit().computing;
         let tokio = Builder::new_multi_thread()
-            .worker_threads(processors.div_ceil(2))
+            .worker_threads(computing.saturating_add(1))
             .thread_name("faasm-http")
             .max_blocking_threads(64)
             .enable_io()
@@ -191,6 +209,7 @@ impl Server {
             .build()
             .map_err(ServerError::Threads)?;
         let Self { app, listener, tls, .. } = self;
+        let _relief = relief::Relief::start(&app, tokio.handle().clone()).map_err(ServerError::Threads)?;
         let router = routes::router(Arc::clone(&app));
         tokio.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(ServerError::Threads)?;
@@ -257,7 +276,7 @@ impl App {
 
     /// Why there is no place for a call.
     fn busy(&self) -> Busy {
-        Busy { limit: self.runtime.inner.executor.gate.limit().waiting, user: None }
+        Busy { limit: self.executor.gate.limit().waiting, user: None }
     }
 
     /// What is to be done now and then.
@@ -297,6 +316,15 @@ fn recorder() -> Option<&'static PrometheusHandle> {
         Some(handle)
     };
     RECORDER.get_or_init(install).as_ref()
+}
+
+/// Has what killed servers left among shared files be removed, which may take a while if there are many.
+fn remove_leftovers(store: &Registry) -> Result<(), ServerError> {
+    // Nobody else writes such files: the state is open in one server at a time.
+    let (started, files) = (SystemTime::now(), SharedFiles::new(store.root().join("files"), SHARED_FILES));
+    let thread = std::thread::Builder::new().name("faasm-leftovers".to_owned());
+    thread.spawn(move || files.remove_leftovers(started)).map_err(ServerError::Threads)?;
+    Ok(())
 }
 
 /// How many connections there can be and still files for everything else. Asks the system for as many open files as it allows.

@@ -88,6 +88,11 @@ impl Problem {
         problem.header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
+    /// There is no such version of a function.
+    pub(super) fn no_version(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no-version", detail)
+    }
+
     /// The server cannot do it now, and may a little later.
     pub(super) fn busy(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).hint("try again later").retry_after(1)
@@ -157,7 +162,7 @@ impl Problem {
     pub(super) fn into_answer(self, headers: &HeaderMap, app: &App) -> Response {
         match &self.0.failed_load {
             Some(failure) if wire::is_wanted(headers) => {
-                let document = wire::CallResult::new(0, &Err(failure.clone()));
+                let document = wire::CallResult::new(0, Err(failure.clone()));
                 (self.0.status, wire::answer(&document, app)).into_response()
             }
             _ => self.into_response(),
@@ -217,7 +222,21 @@ impl From<RegistryError> for Problem {
         match error {
             RegistryError::Runtime(error) => (*error).into(),
             RegistryError::NoFunction { .. } => Self::new(StatusCode::NOT_FOUND, "no-function", detail),
+            RegistryError::NoVersion { .. } => Self::no_version(detail),
+            RegistryError::NoRuntime { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "runtime", detail),
             RegistryError::Reserved => Self::bad_request("name", detail),
+            RegistryError::Bundle(error @ faasm_bundle::Error::Store { .. }) => {
+                let hint = error.hint().unwrap_or_else(|| "try again later".to_owned());
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage", detail).hint(hint).retry_after(1)
+            }
+            RegistryError::Bundle(error @ faasm_bundle::Error::Location { .. }) => {
+                Self::bad_request("bundle", detail).hint(error.hint().unwrap_or_default())
+            }
+            // Its file system is the server's own.
+            RegistryError::Bundle(error) if !matches!(error, faasm_bundle::Error::Io { .. }) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bundle", detail)
+                    .hint(error.hint().unwrap_or_else(|| "name another bundle".to_owned()))
+            }
             _ => Self::internal(detail),
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! py_func --image DIR --listen 0.0.0.0:8080 --tokens FILE
 //! py_func --runtime s3://bucket/py_func-1.2.0-x86_64-unknown-linux-gnu.tar.zst --trust release.pub
+//! py_func --storage s3://bucket/production --listen 0.0.0.0:8080 --tokens FILE
 //! py_func token --tokens FILE alice bob
 //! ```
 
@@ -12,6 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -21,7 +23,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use super::{Access, Limits, Server, ServerError, Settings, Tls, Tokens};
-use crate::registry::{Fetch, Registry, RegistryError, StoredRuntime};
+use crate::registry::{Bucket, Fetch, Registry, RegistryError, Storage, StoredRuntime};
 use crate::runtime::Runtime;
 
 /// Runs Python functions over HTTP, each call in a sandbox of its own
@@ -57,7 +59,7 @@ struct Serve {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", env = "FAASM_LISTEN")]
     listen: SocketAddr,
-    /// The image [default: the store's runtime, else the one that this program was built with]
+    /// The image [default: the runtime of the storage, else the store's, else the one that this program was built with]
     #[arg(long, value_name = "DIR", env = "FAASM_IMAGE")]
     image: Option<PathBuf>,
     /// A bundle to fetch first, and whose runtime to run: a path, or a URL that begins with s3://, gs://, az:// or https://
@@ -72,6 +74,9 @@ struct Serve {
     /// The store [default: that of `cargo faasm`]
     #[arg(long, value_name = "DIR", env = "FAASM_HOME")]
     home: Option<PathBuf>,
+    /// Where functions are, in place of the store, for several servers to share: a URL that begins with s3://, gs:// or az://
+    #[arg(long, value_name = "URL", env = "FAASM_STORAGE", hide_env_values = true)]
+    storage: Option<String>,
     /// The tokens by which clients are let in, as `py_func token` makes them
     #[arg(long, value_name = "FILE", env = "FAASM_TOKENS")]
     tokens: Option<PathBuf>,
@@ -96,6 +101,12 @@ struct Serve {
     /// How many requests a second each client may make [default: any number]
     #[arg(long, value_name = "REQUESTS")]
     rate: Option<NonZero<u32>>,
+    /// How many connections one address may have open, and at most half of all 4096
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections_per_address)]
+    connections_per_address: usize,
+    /// How many versions of a function are kept
+    #[arg(long, value_name = "COUNT", default_value = "10")]
+    versions: NonZero<usize>,
     /// How many calls compute at a time [default: one for each processor]
     #[arg(long, value_name = "COUNT")]
     threads: Option<NonZero<usize>>,
@@ -190,11 +201,21 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         (None, false) => Access::Loopback,
     };
     let tls = arguments.tls_certificate.zip(arguments.tls_key);
+    let key = arguments.trust.as_deref().map(PublicKey::read).transpose().map_err(RegistryError::from)?;
+    let storage =
+        arguments.storage.as_deref().map(|url| open_storage(url, arguments.versions)).transpose()?;
     let settings = Settings {
         listen: arguments.listen,
         access,
         tls: tls.map(|(certificate, key)| Tls { certificate, key }),
-        limits: Limits { body: arguments.body << 20, rate: arguments.rate, ..Limits::default() },
+        limits: Limits {
+            body: arguments.body << 20,
+            rate: arguments.rate,
+            connections_per_address: arguments.connections_per_address,
+            ..Limits::default()
+        },
+        storage: storage.clone(),
+        trust: key.clone(),
         on_call: None,
     };
     let mut runtime = Runtime::builder()
@@ -208,10 +229,18 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         Some(home) => Registry::new(home),
         None => Registry::from_env()?,
     };
-    let image = match (arguments.image, arguments.runtime) {
+    let store = store.keep_versions(arguments.versions);
+    let bundle = match (&arguments.image, arguments.runtime, &storage) {
+        (None, None, Some(storage)) => storage.bundle()?,
+        (_, named, _) => named,
+    };
+    let image = match (arguments.image, bundle) {
         (Some(image), _) => Some(image),
         (None, Some(url)) => {
-            Some(fetch(&store, &url, arguments.trust.as_deref(), arguments.trust_local)?.image)
+            let location = Location::parse(&url).map_err(RegistryError::from)?;
+            let fetch = Fetch { location, key, trust_local: arguments.trust_local };
+            let storage: &dyn Storage = storage.as_deref().unwrap_or(&store);
+            Some(self::fetch(&store, &fetch, storage)?.image)
         }
         (None, None) => store.runtime()?.map(|stored| stored.image),
     };
@@ -229,19 +258,15 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
     ended
 }
 
+fn open_storage(url: &str, versions: NonZero<usize>) -> Result<Arc<dyn Storage>, RegistryError> {
+    Ok(Arc::new(Bucket::open(&Location::parse(url)?)?.keep_versions(versions)))
+}
+
 /// Fetches a bundle, and answers the runtime in it.
-fn fetch(
-    store: &Registry,
-    url: &str,
-    trust: Option<&str>,
-    trust_local: bool,
-) -> Result<StoredRuntime, RegistryError> {
-    let location = Location::parse(url)?;
-    let key = trust.map(PublicKey::read).transpose()?;
-    let fetch = Fetch { location, key, trust_local };
+fn fetch(store: &Registry, fetch: &Fetch, storage: &dyn Storage) -> Result<StoredRuntime, RegistryError> {
     let log = |text: &str| tracing::info!(target: "py_func::server", "{text}");
     tracing::info!(target: "py_func::server", "fetching {}", fetch.location);
-    let fetched = store.fetch(&fetch, &log, &|_, _| ())?;
+    let fetched = store.fetch(fetch, storage, &log, &|_, _| ())?;
     for (user, name) in &fetched.kept {
         tracing::warn!(target: "py_func::server", "{user}/{name} was left as it is: the store has another version");
     }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use axum::http::{HeaderValue, StatusCode, header::CONTENT_RANGE};
+use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::problem::Problem;
 
@@ -13,6 +14,22 @@ pub(super) struct Part {
     pub(super) length: u64,
     /// The size of the whole; `None` stands for whatever size it has.
     pub(super) total: Option<u64>,
+}
+
+/// The beginning of an answer that has something of that size, or the range of it that is asked for, and which bytes these are.
+pub(super) fn answer(headers: &HeaderMap, size: u64) -> Result<(StatusCode, HeaderMap, Range<u64>), Problem> {
+    let mut answer = HeaderMap::new();
+    let (status, bytes) = match requested(headers.get(RANGE), size)? {
+        Some(bytes) => {
+            answer.insert(CONTENT_RANGE, content_range(&bytes, size));
+            (StatusCode::PARTIAL_CONTENT, bytes)
+        }
+        None => (StatusCode::OK, 0..size),
+    };
+    answer.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    answer.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    answer.insert(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
+    Ok((status, answer, bytes))
 }
 
 /// The bytes that `Range` asks for, of something of that size. `None` if it asks for all: without the header, for units other than
@@ -67,7 +84,7 @@ pub(super) fn written(value: Option<&HeaderValue>) -> Result<Option<Part>, Probl
 }
 
 /// What `Content-Range` says of an answer. The range is not empty.
-pub(super) fn content_range(bytes: &Range<u64>, size: u64) -> HeaderValue {
+fn content_range(bytes: &Range<u64>, size: u64) -> HeaderValue {
     let text = format!("bytes {}-{}/{size}", bytes.start, bytes.end.saturating_sub(1));
     // Digits and signs are a valid header.
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("bytes */0"))

@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use faasm_bundle::PublicKey;
+
 use super::calls::Details;
 use super::tokens::Tokens;
+use crate::registry::Storage;
 
 /// How a server is set up. [`Settings::default`] is one for a developer's own machine: loopback only, and no tokens.
 #[derive(Clone)]
@@ -20,6 +23,10 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// What requests may take.
     pub limits: Limits,
+    /// Where functions are, in place of the store: a [`Bucket`](crate::Bucket), for instance, that several servers share.
+    pub storage: Option<Arc<dyn Storage>>,
+    /// The key by which bundles must be signed that this server is upgraded with. Their machine code is then used.
+    pub trust: Option<PublicKey>,
     /// Told of each call when it has ended. Must be short, since the answer waits for it.
     pub on_call: Option<OnCall>,
 }
@@ -58,6 +65,9 @@ pub struct Limits {
     pub buffered: usize,
     /// How many connections may be open; more wait to be accepted. By default 4096, or fewer if the system allows fewer open files.
     pub connections: usize,
+    /// How many connections one address may have open, and at most half of all; those beyond are closed at once. Of addresses of version 6
+    /// the first halves count. By default 1024.
+    pub connections_per_address: usize,
     /// How many requests a second each client may make; a client is a token, or an address where there are none. By default any number.
     pub rate: Option<NonZero<u32>>,
     /// How long a client may take to send the headers of a request, and to begin the next one. By default 10 seconds.
@@ -82,6 +92,8 @@ impl Default for Settings {
             access: Access::Loopback,
             tls: None,
             limits: Limits::default(),
+            storage: None,
+            trust: None,
             on_call: None,
         }
     }
@@ -94,6 +106,7 @@ impl Default for Limits {
             header: 32 << 10,
             buffered: 512 << 20,
             connections: 4096,
+            connections_per_address: 1024,
             rate: None,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),

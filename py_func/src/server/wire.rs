@@ -86,18 +86,17 @@ pub struct Data(pub Vec<u8>);
 
 impl CallResult {
     /// As JSON can say it.
-    pub fn new(id: u64, result: &Result<Output, CallFailure>) -> Self {
+    pub fn new(id: u64, result: Result<Output, CallFailure>) -> Self {
         let (status, error, output, stdout, stderr, usage) = match result {
             Ok(Output { status, output, stdout, stderr, usage }) => {
-                (Some(*status), None, output.clone(), stdout, stderr, usage)
+                (Some(status), None, output, stdout, stderr, usage)
             }
             Err(CallFailure { error, stdout, stderr, usage }) => {
-                (None, Some(ErrorDocument::new(error)), Vec::new(), stdout, stderr, usage)
+                (None, Some(ErrorDocument::new(&error)), Vec::new(), stdout, stderr, usage)
             }
         };
-        let data = |bytes: &Vec<u8>| Data(bytes.clone());
-        let (stdout, stderr) = (data(stdout), data(stderr));
-        Self { id, status, error, output: Data(output), stdout, stderr, usage: (*usage).into() }
+        let [output, stdout, stderr] = [output, stdout, stderr].map(Data);
+        Self { id, status, error, output, stdout, stderr, usage: usage.into() }
     }
 
     /// The result as it was where the call was made.
@@ -305,7 +304,7 @@ mod tests {
         ];
         let failures = errors.map(|error| CallFailure { error, stdout: vec![1], stderr: vec![200], usage });
         for result in std::iter::once(Ok(returned)).chain(failures.map(Err)) {
-            let json = serde_json::to_string(&CallResult::new(1, &result)).unwrap();
+            let json = serde_json::to_string(&CallResult::new(1, result.clone())).unwrap();
             let back: CallResult = serde_json::from_str(&json).unwrap();
             assert_eq!(back.into_result(), result, "{json}");
         }

@@ -1,10 +1,10 @@
 //! An S3 server of the test's own, a connection to it that can be cut, and machines to run commands on.
 #![allow(dead_code, reason = "each test program uses a part of this")]
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -23,6 +23,7 @@ const SECRET_KEY: &str = "not a secret";
 pub struct S3 {
     directory: TempDir,
     pub address: SocketAddr,
+    skewed: Arc<AtomicBool>,
 }
 
 impl S3 {
@@ -36,27 +37,42 @@ impl S3 {
         let address = listener.local_addr().unwrap();
         let root = directory.path().to_owned();
         listener.set_nonblocking(true).unwrap();
+        let skewed = Arc::new(AtomicBool::new(false));
+        let is_skewed = Arc::clone(&skewed);
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                // This server looks whether an object is there and then writes it. S3 does both in one step.
+                // This server looks whether an object is there and then writes it, and writes its tag after it. S3 does it in one step.
                 let one_at_a_time = Arc::new(tokio::sync::Mutex::new(()));
                 while let Ok((stream, _)) = listener.accept().await {
                     let (service, one_at_a_time) = (service.clone(), Arc::clone(&one_at_a_time));
-                    let root = root.clone();
+                    let (root, is_skewed) = (root.clone(), Arc::clone(&is_skewed));
                     let handle = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                         let (service, one_at_a_time) = (service.clone(), Arc::clone(&one_at_a_time));
                         // This server makes a bucket where there is none. S3 does not.
                         let bucket = request.uri().path().split('/').nth(1).unwrap_or_default();
                         let exists = root.join(bucket).is_dir();
+                        let skewed = is_skewed.load(Ordering::SeqCst);
                         async move {
-                            if !exists {
-                                return Ok(no_such_bucket());
+                            if skewed {
+                                let message = "The difference between the request time and the current time is too large.";
+                                return Ok::<_, s3s::HttpError>(refuse(403, "RequestTimeTooSkewed", message));
                             }
-                            let writes = request.headers().contains_key("if-none-match");
-                            let _turn = if writes { Some(one_at_a_time.lock().await) } else { None };
-                            service.call(request.map(s3s::Body::from)).await
+                            if !exists {
+                                return Ok(refuse(404, "NoSuchBucket", "The bucket does not exist"));
+                            }
+                            let has = |name| request.headers().contains_key(name);
+                            let reads = request.method() == hyper::Method::GET;
+                            let in_turn = reads || has("if-none-match") || has("if-match");
+                            let known = request.headers().get("if-none-match").filter(|_| reads).cloned();
+                            let _turn = if in_turn { Some(one_at_a_time.lock().await) } else { None };
+                            let answer = service.call(request.map(s3s::Body::from)).await?;
+                            // This server does not compare tags for those who read.
+                            if known.is_some() && answer.headers().get("etag") == known.as_ref() {
+                                return Ok(not_modified());
+                            }
+                            Ok(answer)
                         }
                     });
                     let connection = http1::Builder::new()
@@ -69,7 +85,12 @@ impl S3 {
                 }
             });
         });
-        Self { directory, address }
+        Self { directory, address, skewed }
+    }
+
+    /// Has it answer as S3 does who has another time, from now on or no more.
+    pub fn skew(&self, skewed: bool) {
+        self.skewed.store(skewed, Ordering::SeqCst);
     }
 
     /// The objects in the bucket, without what the server keeps beside them.
@@ -210,7 +231,7 @@ impl Machine {
         for (name, _) in std::env::vars_os() {
             let name_text = name.to_string_lossy();
             if name_text.starts_with("AWS_")
-                || ["FAASM_IMAGE", "FAASM_URL", "FAASM_TRUST"].contains(&&*name_text)
+                || ["FAASM_IMAGE", "FAASM_URL", "FAASM_TRUST", "FAASM_STORAGE"].contains(&&*name_text)
             {
                 command.env_remove(name);
             }
@@ -220,10 +241,29 @@ impl Machine {
             .env("HOME", self.directory.path())
             .env("NO_PROXY", "127.0.0.1");
         command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        if arguments.starts_with("package") {
+            // Who publishes has built what is published, and need not fetch its licences.
+            command.env("FAASM_CACHE", faasm_build_support::cache::Cache::from_env().unwrap().root());
+        }
         if let Some(address) = self.endpoint {
             command.env("AWS_ENDPOINT_URL", format!("http://{address}"));
         }
         command
+    }
+
+    /// `cargo faasm serve` with these arguments, until it is dropped.
+    pub fn serve(&self, arguments: &str) -> Served {
+        let arguments = format!("serve --listen 127.0.0.1:0 --message-format json {arguments}");
+        let mut process =
+            self.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let stderr = process.stderr.take().unwrap();
+        let said = thread::spawn(move || std::io::read_to_string(stderr).unwrap());
+        let Ok(listening) = serde_json::from_str::<serde_json::Value>(&line) else {
+            panic!("{arguments}: {}", said.join().unwrap());
+        };
+        Served { url: listening["url"].as_str().unwrap().to_owned(), process, said: Some(said) }
     }
 
     /// What a command answers that must succeed.
@@ -247,6 +287,29 @@ impl Machine {
     }
 }
 
+/// A server that is killed when this is dropped.
+pub struct Served {
+    pub url: String,
+    process: Child,
+    said: Option<thread::JoinHandle<String>>,
+}
+
+impl Served {
+    /// Kills it, and answers what it has said.
+    pub fn kill(mut self) -> String {
+        self.process.kill().unwrap();
+        self.said.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // As `kill -9` does.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 #[track_caller]
 pub fn failed(output: &Output, code: i32, what: &str) -> String {
     let said = text(&output.stderr);
@@ -267,9 +330,15 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn no_such_bucket() -> hyper::Response<s3s::Body> {
-    let text = "<Error><Code>NoSuchBucket</Code><Message>The bucket does not exist</Message></Error>";
-    let mut answer = hyper::Response::new(s3s::Body::from(text.to_owned()));
-    *answer.status_mut() = hyper::StatusCode::NOT_FOUND;
+fn not_modified() -> hyper::Response<s3s::Body> {
+    let mut answer = hyper::Response::new(s3s::Body::empty());
+    *answer.status_mut() = hyper::StatusCode::NOT_MODIFIED;
+    answer
+}
+
+fn refuse(status: u16, code: &str, message: &str) -> hyper::Response<s3s::Body> {
+    let text = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+    let mut answer = hyper::Response::new(s3s::Body::from(text));
+    *answer.status_mut() = hyper::StatusCode::from_u16(status).unwrap();
     answer
 }

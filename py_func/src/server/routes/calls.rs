@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
@@ -152,9 +153,10 @@ pub(super) async fn output(
 ) -> Result<Response, Problem> {
     let kept = ended(&app, &principal, id, &wait).await?;
     match &kept.result {
-        Some(Ok(output)) => {
+        Some(Ok(_)) => {
             let kind = HeaderValue::from_static("application/octet-stream");
-            Ok(([(CONTENT_TYPE, kind)], body::held(output.output.clone(), &app)).into_response())
+            let output = Bytes::from_owner(KeptOutput(kept));
+            Ok(([(CONTENT_TYPE, kind)], Body::from(output)).into_response())
         }
         Some(Err(failure)) => Err(Problem::failed_call(failure).call(id)),
         None => Err(cancelled(id)),
@@ -220,6 +222,15 @@ pub(super) async fn logs(
     }
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     Ok(([(CONTENT_TYPE, kind)], body::held(text, &app)).into_response())
+}
+
+/// The output of a result, which is kept for as long as it is being sent.
+struct KeptOutput(Arc<Kept>);
+
+impl AsRef<[u8]> for KeptOutput {
+    fn as_ref(&self) -> &[u8] {
+        self.0.output()
+    }
 }
 
 async fn wait_for(call: &Asynchronous, wait: &Wait) {

@@ -4,12 +4,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -22,9 +20,6 @@ use crate::server::json::Json;
 use crate::server::problem::{Problem, ProblemDocument};
 use crate::server::range;
 use crate::server::wire::Binary;
-
-/// How much of a file is in memory while it is sent, in bytes.
-const CHUNK: u64 = 256 << 10;
 
 /// What is in a folder.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -107,19 +102,26 @@ pub(super) async fn get(
         Found::File(file, size) => (file, size),
         Found::Folder(folder) => return Ok(Json(folder).into_response()),
     };
-    let part = range::requested(headers.get(RANGE), size)?;
-    let mut answer = HeaderMap::new();
-    let (status, bytes) = match part {
-        Some(bytes) => {
-            answer.insert(CONTENT_RANGE, range::content_range(&bytes, size));
-            (StatusCode::PARTIAL_CONTENT, bytes)
+    let (status, answer, bytes) = range::answer(&headers, size)?;
+    let file = Arc::new(file);
+    let body = body::in_chunks(bytes, move |bytes| {
+        let file = Arc::clone(&file);
+        blocking(move || read(&file, bytes))
+    });
+    Ok((status, answer, body.await?).into_response())
+}
+
+/// Some bytes of a file.
+fn read(file: &SharedFile, bytes: Range<u64>) -> Result<Vec<u8>, Problem> {
+    let mut buffer = vec![0; (bytes.end - bytes.start) as usize];
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read(bytes.start + filled as u64, rest).map_err(problem)? {
+            0 => return Err(Problem::new(StatusCode::CONFLICT, "file", "the file has become shorter")),
+            count => filled += count,
         }
-        None => (StatusCode::OK, 0..size),
-    };
-    answer.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    answer.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    answer.insert(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
-    Ok((status, answer, stream_file(file, bytes)).into_response())
+    }
+    Ok(buffer)
 }
 
 /// Write a file, and the folders that it is to be in.
@@ -192,7 +194,7 @@ async fn with_files<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let app = Arc::clone(app);
     blocking(move || {
-        let shared = app.runtime.inner.shared.as_ref();
+        let shared = app.shared.as_ref();
         work(shared.ok_or_else(|| Problem::internal("there are no shared files"))?)
     })
     .await
@@ -213,28 +215,6 @@ fn entries(files: &UserFiles, folder: &Path) -> Result<Folder, Problem> {
         .collect();
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Folder { entries })
-}
-
-/// A part of a file, of which a chunk at a time is read.
-fn stream_file(file: SharedFile, bytes: Range<u64>) -> Body {
-    Body::from_stream(stream::try_unfold((file, bytes), |(file, rest)| async move {
-        if rest.is_empty() {
-            return Ok(None);
-        }
-        let read = move || {
-            let mut buffer = vec![0; (rest.end - rest.start).min(CHUNK) as usize];
-            let length = file.read(rest.start, &mut buffer).map_err(problem)?;
-            buffer.truncate(length);
-            Ok((file, buffer, rest.start + length as u64..rest.end))
-        };
-        // An error closes the connection, so that the client knows that this is not all.
-        let (file, buffer, rest) = blocking(read).await.map_err(|_| "the file cannot be read")?;
-        if buffer.is_empty() {
-            Err("the file has become shorter")
-        } else {
-            Ok(Some((Bytes::from(buffer), (file, rest))))
-        }
-    }))
 }
 
 fn problem(error: FileError) -> Problem {

@@ -34,21 +34,25 @@ pub struct FunctionDocument {
     pub bytes: u64,
     /// The SHA-256 of what was uploaded, in hexadecimal.
     pub sha256: String,
+    /// The name of this version: the first 16 digits of that.
+    #[serde(default)]
+    pub version: String,
     /// When it was uploaded, in seconds since 1970.
     pub uploaded: u64,
 }
 
 impl From<StoredFunction> for FunctionDocument {
     fn from(stored: StoredFunction) -> Self {
+        let version = stored.version().to_owned();
         let StoredFunction { user, name, is_package, bytes, sha256, uploaded } = stored;
         let uploaded = uploaded.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
-        Self { user, function: name, is_package, bytes, sha256, uploaded }
+        Self { user, function: name, is_package, bytes, sha256, version, uploaded }
     }
 }
 
 impl From<FunctionDocument> for StoredFunction {
     fn from(document: FunctionDocument) -> Self {
-        let FunctionDocument { user, function: name, is_package, bytes, sha256, uploaded } = document;
+        let FunctionDocument { user, function: name, is_package, bytes, sha256, uploaded, .. } = document;
         Self { user, name, is_package, bytes, sha256, uploaded: UNIX_EPOCH + Duration::from_secs(uploaded) }
     }
 }
@@ -63,6 +67,17 @@ pub(super) struct Which {
     user: Option<String>,
 }
 
+/// Which version.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OfVersion {
+    /// The first 16 digits of its SHA-256.
+    #[serde(default, deserialize_with = "extract::parsed")]
+    #[param(pattern = "^[0-9a-f]{16}$")]
+    version: Option<String>,
+}
+
 /// List the functions that the client may see.
 #[utoipa::path(
     get,
@@ -72,25 +87,27 @@ pub(super) struct Which {
     responses(
         (status = 200, description = "the functions, by user and name", body = Vec<FunctionDocument>),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "the storage cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     principal: Principal,
     Query(which): Query<Which>,
-) -> Json<Vec<FunctionDocument>> {
+) -> Result<Json<Vec<FunctionDocument>>, Problem> {
     let wanted = |it: &StoredFunction| {
         principal.may_see(&it.user) && which.user.as_ref().is_none_or(|user| *user == it.user)
     };
-    Json(app.functions.list().into_iter().filter(wanted).map(Into::into).collect())
+    let functions = app.functions.list().await?;
+    Ok(Json(functions.into_iter().filter(wanted).map(Into::into).collect()))
 }
 
-/// Get what was uploaded as a function.
+/// Get what was uploaded as a function, the last time or as an earlier version.
 #[utoipa::path(
     get,
     path = "/p/{user}/{function}",
     tag = "functions",
-    params(FunctionPath),
+    params(FunctionPath, OfVersion),
     responses(
         (status = 200, description = "the source, or the archive; `ETag` is its SHA-256", content(
             (Binary = "text/x-python"),
@@ -98,20 +115,29 @@ pub(super) async fn list(
         )),
         (status = 304, description = "the client has it already"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 404, description = "there is no such function", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "there is no such function or version", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "the storage cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn get(
     State(app): State<Arc<App>>,
     FunctionPath { user, name }: FunctionPath,
+    Query(OfVersion { version }): Query<OfVersion>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let stored = app.functions.stored(&user, &name).await?;
+    let stored = match &version {
+        None => app.functions.stored(&user, &name).await?,
+        Some(version) => {
+            let versions = app.functions.versions(user.clone(), name.clone()).await?;
+            let missing = || Problem::no_version(format!("no version {version} of {user}/{name} is kept"));
+            versions.into_iter().find(|it| it.version() == version).ok_or_else(missing)?
+        }
+    };
     let tag = tag(&stored.sha256);
-    if headers.get(IF_NONE_MATCH).is_some_and(|known| *known == tag) {
+    if headers.get_all(IF_NONE_MATCH).iter().any(|known| names(known, &tag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
-    let source = app.functions.source(user, name).await?;
+    let source = app.functions.source(user, name, version).await?;
     let modified = httpdate::fmt_http_date(stored.uploaded);
     let kind = match stored.is_package {
         true => HeaderValue::from_static("application/octet-stream"),
@@ -119,6 +145,54 @@ pub(super) async fn get(
     };
     let headers = [(CONTENT_TYPE, kind), (ETAG, tag)];
     Ok((headers, [(LAST_MODIFIED, modified)], body::held(source, &app)).into_response())
+}
+
+/// List the versions of a function that are kept: the one that is called, and those before it, the last one first.
+#[utoipa::path(
+    get,
+    path = "/p/{user}/{function}/versions",
+    tag = "functions",
+    params(FunctionPath),
+    responses(
+        (status = 200, description = "the versions", body = Vec<FunctionDocument>),
+        (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "there is no such function", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "the storage cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn versions(
+    State(app): State<Arc<App>>,
+    FunctionPath { user, name }: FunctionPath,
+) -> Result<Json<Vec<FunctionDocument>>, Problem> {
+    Ok(Json(app.functions.versions(user, name).await?.into_iter().map(Into::into).collect()))
+}
+
+/// Go back to an earlier version of a function, or else to the one before this one.
+///
+/// It is loaded before the answer, as if it was uploaded again, and is the last version from then on.
+#[utoipa::path(
+    post,
+    path = "/p/{user}/{function}/rollback",
+    tag = "functions",
+    params(FunctionPath, OfVersion),
+    responses(
+        (status = 200, description = "it is the version that is called now", body = FunctionDocument),
+        (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "there is no such function or version", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "it cannot be loaded any more", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "too much is going on", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn rollback(
+    State(app): State<Arc<App>>,
+    FunctionPath { user, name }: FunctionPath,
+    Query(OfVersion { version }): Query<OfVersion>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    Ok(match app.functions.roll_back(user, name, version).await {
+        Ok(stored) => ([(ETAG, tag(&stored.sha256))], Json(FunctionDocument::from(stored))).into_response(),
+        Err(problem) => problem.into_answer(&headers, &app),
+    })
 }
 
 /// Upload a function.
@@ -168,6 +242,7 @@ pub(super) async fn put(
         (status = 204, description = "it is gone; calls that have begun go on"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "there is no such function", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "the storage cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn delete(
@@ -176,6 +251,12 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     app.functions.remove(user, name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether one of the tags of `If-None-Match` is this one, as weak tags are compared (RFC 9110, section 13.1.2).
+fn names(value: &HeaderValue, tag: &HeaderValue) -> bool {
+    let mut tags = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    tags.any(|known| known == b"*" || known.strip_prefix(b"W/").unwrap_or(known) == tag)
 }
 
 fn tag(sha256: &str) -> HeaderValue {

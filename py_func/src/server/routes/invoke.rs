@@ -1,6 +1,5 @@
 //! Calling functions.
 
-use std::future::IntoFuture as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,7 +13,7 @@ use futures_util::future::{Either, select};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::call::{CallFailure, Output, Usage};
+use crate::call::{Call, CallFailure, Output, Usage};
 use crate::function::Function;
 use crate::server::App;
 use crate::server::body::{self, Received};
@@ -23,6 +22,7 @@ use crate::server::extract::{self, FunctionPath, Query};
 use crate::server::json::Json;
 use crate::server::observe::Trace;
 use crate::server::problem::{Problem, ProblemDocument};
+use crate::server::relief;
 use crate::server::wire::{self, Binary, CallResult};
 
 const CALL: HeaderName = HeaderName::from_static("faasm-call");
@@ -43,6 +43,10 @@ pub(super) struct Options {
     #[serde(default, deserialize_with = "extract::parsed")]
     #[param(min_length = 1, max_length = 256)]
     pub(super) entry: Option<String>,
+    /// The version to call, in place of the last one: the first 16 digits of its SHA-256.
+    #[serde(default, deserialize_with = "extract::parsed")]
+    #[param(pattern = "^[0-9a-f]{16}$")]
+    pub(super) version: Option<String>,
     /// How long it may take, in seconds, if that is shorter than the server's own limit.
     #[serde(default, deserialize_with = "extract::seconds")]
     #[param(value_type = Option<f64>, exclusive_minimum = 0)]
@@ -67,7 +71,7 @@ pub(super) struct Options {
         )),
         (status = 202, description = "the call has begun; `Location` says where its state is", body = Summary),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 404, description = "there is no such function or entry point", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "there is no such function, version or entry point", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 408, description = "the body did not arrive in time", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 413, description = "the body is too large", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 500, description = "the function failed", content(
@@ -137,7 +141,7 @@ impl Invocation {
         Trace(trace): Trace,
     ) -> Result<Self, Problem> {
         let started = Instant::now();
-        let Options { entry, timeout, asynchronous } = options;
+        let Options { entry, timeout, asynchronous, version } = options;
         if entry.as_ref().is_some_and(|entry| entry.is_empty() || entry.len() > 256) {
             return Err(Problem::bad_request("entry", "an entry point has a name of 1 to 256 bytes"));
         }
@@ -148,13 +152,13 @@ impl Invocation {
         if app.budget.is_full() {
             return Err(Problem::busy("requests and results take all the memory that there is for them"));
         }
-        let (stored, function) = app.functions.get(user, name).await?;
+        let (found, function) = app.functions.get(user, name, version.as_deref()).await?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let summary = Summary {
             id: app.calls.next_id(),
             user: user.to_owned(),
             function: name.to_owned(),
-            version: stored.version().to_owned(),
+            version: found.stored.version().to_owned(),
             entry: entry.clone(),
             asynchronous,
             state: CallState::Running,
@@ -164,7 +168,7 @@ impl Invocation {
             error: None,
             trace,
         };
-        let timeout = timeout.map(|timeout| timeout.min(app.runtime.inner.timeout));
+        let timeout = timeout.map(|timeout| timeout.min(function.runtime.timeout));
         Ok(Self { app: Arc::clone(app), function, entry, timeout, summary, started })
     }
 
@@ -172,7 +176,7 @@ impl Invocation {
     pub(super) async fn run(self, input: Received) -> Ended {
         let Received { bytes, reserved } = input;
         let result = match self.app.places.try_acquire() {
-            Ok(_place) => self.call(bytes).await,
+            Ok(_place) => relief::run_here(&self.app, self.call(bytes)).await,
             Err(_) => Err(CallFailure::busy(self.app.busy())),
         };
         drop(reserved);
@@ -210,7 +214,7 @@ impl Invocation {
         Ok(summary)
     }
 
-    async fn call(&self, input: Vec<u8>) -> Result<Output, CallFailure> {
+    fn call(&self, input: Vec<u8>) -> Call<'_> {
         let mut call = self.function.call(input);
         if let Some(entry) = &self.entry {
             call = call.entry(entry);
@@ -218,7 +222,7 @@ impl Invocation {
         if let Some(timeout) = self.timeout {
             call = call.timeout(timeout);
         }
-        call.into_future().await
+        call
     }
 }
 
@@ -248,7 +252,7 @@ impl Ended {
             Err(failure) => Problem::failed_call(failure).status(),
         };
         let headers = self.headers();
-        let document = CallResult::new(self.id, &self.result);
+        let document = CallResult::new(self.id, self.result);
         (status, headers, wire::answer(&document, app)).into_response()
     }
 

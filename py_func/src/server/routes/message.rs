@@ -101,7 +101,7 @@ pub(super) async fn message(
     }
     principal.check(&user)?;
     let entry = Some(message.py_entry).filter(|entry| !entry.is_empty());
-    let options = Options { asynchronous: message.asynchronous, entry, timeout: None };
+    let options = Options { asynchronous: message.asynchronous, entry, ..Options::default() };
     let invocation = Invocation::new(&app, &user, &name, options, trace).await?;
     let input = Received { bytes: message.input_data.into_bytes(), reserved };
     if message.asynchronous {

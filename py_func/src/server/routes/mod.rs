@@ -61,6 +61,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
     let mut guarded = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(functions::list))
         .routes(routes!(functions::get, functions::put, functions::delete))
+        .routes(routes!(functions::versions))
+        .routes(routes!(functions::rollback))
         .routes(routes!(invoke::invoke))
         .routes(routes!(message::message))
         .routes(routes!(calls::list))
@@ -72,7 +74,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .routes(routes!(state::get, state::put, state::delete))
         .routes(routes!(files::list))
         .routes(routes!(files::get, files::put, files::delete))
-        .routes(routes!(service::runtime))
+        .routes(routes!(service::runtime, service::upgrade))
+        .routes(routes!(service::put_runtime))
         .routes(routes!(service::flush))
         .routes(routes!(service::metrics))
         .route_layer(from_fn_with_state(Arc::clone(&app), access::guard));

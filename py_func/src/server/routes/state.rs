@@ -1,14 +1,12 @@
 //! State over HTTP: what the functions of this server see, and durable when it is answered.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract;
-use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::CONTENT_RANGE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -19,10 +17,7 @@ use crate::server::json::Json;
 use crate::server::problem::{Problem, ProblemDocument};
 use crate::server::range::{self, Part};
 use crate::server::wire::Binary;
-use crate::state::{self, State};
-
-/// How much of a value is in memory while it is sent, in bytes.
-const CHUNK: u64 = 256 << 10;
+use crate::state;
 
 /// The keys of a user.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -73,61 +68,20 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let missing = || state::Error::NoValue { user: user.clone(), key: key.clone() };
     let size = app.state.size(&user, &key).await?.ok_or_else(missing)?;
-    let part = range::requested(headers.get(RANGE), size)?;
-    let (status, bytes) = match part {
-        Some(bytes) => (StatusCode::PARTIAL_CONTENT, bytes),
-        None => (StatusCode::OK, 0..size),
-    };
-    let mut answer = HeaderMap::new();
-    answer.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    answer.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    answer.insert(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
-    if status == StatusCode::PARTIAL_CONTENT {
-        answer.insert(CONTENT_RANGE, range::content_range(&bytes, size));
-    }
-    let body = stream_value(&app.state, user, key, bytes).await?;
-    Ok((status, answer, body).into_response())
-}
-
-/// A part of a value, of which a chunk at a time is read. The first one is read here, so that what is wrong can still be said.
-async fn stream_value(state: &State, user: String, key: String, bytes: Range<u64>) -> Result<Body, Problem> {
-    let (first, rest) = chunk(state, &user, &key, bytes).await?;
-    if rest.is_empty() {
-        return Ok(Body::from(first));
-    }
-    let state = state.clone();
-    let chunks = stream::unfold((Some(first), rest), move |(ready, rest)| {
+    let (status, answer, bytes) = range::answer(&headers, size)?;
+    let state = app.state.clone();
+    let body = body::in_chunks(bytes, move |bytes| {
         let (state, user, key) = (state.clone(), user.clone(), key.clone());
         async move {
-            if let Some(ready) = ready {
-                return Some((Ok(ready), (None, rest)));
+            let mut buffer = vec![0; (bytes.end - bytes.start) as usize];
+            let read = state.read(&user, &key, bytes.start, &mut buffer).await?;
+            if read < buffer.len() {
+                return Err(state::Error::Changed { user, key }.into());
             }
-            if rest.is_empty() {
-                return None;
-            }
-            match chunk(&state, &user, &key, rest).await {
-                Ok((bytes, rest)) => Some((Ok(bytes), (None, rest))),
-                // The connection is closed, so that the client knows that this is not all.
-                Err(error) => Some((Err(error), (None, 0..0))),
-            }
+            Ok(buffer)
         }
     });
-    Ok(Body::from_stream(chunks))
-}
-
-async fn chunk(
-    state: &State,
-    user: &str,
-    key: &str,
-    bytes: Range<u64>,
-) -> Result<(Bytes, Range<u64>), state::Error> {
-    let length = (bytes.end - bytes.start).min(CHUNK);
-    let mut buffer = vec![0; length as usize];
-    let read = state.read(user, key, bytes.start, &mut buffer).await?;
-    if read < buffer.len() {
-        return Err(state::Error::Changed { user: user.to_owned(), key: key.to_owned() });
-    }
-    Ok((buffer.into(), bytes.start + length..bytes.end))
+    Ok((status, answer, body.await?).into_response())
 }
 
 /// Write a value, or a range of its bytes.

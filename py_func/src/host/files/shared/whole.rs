@@ -1,18 +1,33 @@
 //! Shared files as a whole, for those who are no guest: read, replaced and removed by path.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use cap_std::fs::OpenOptions;
 
 use super::{Errno, FileType, Options, SharedFile, SharedFiles, UserFiles, or_top};
+use crate::function::is_valid_name;
 
-/// What files in the making begin with. One whose writer was killed stays there until somebody removes it.
+/// What files in the making begin with.
 const NEW: &str = ".faasm-new-";
 
 impl SharedFiles {
     /// Those of one user, if there ever were some. Asking for users who do not exist leaves nothing.
     pub(crate) fn of_existing(&self, user: &str) -> Option<UserFiles> {
         self.directory.join(user).is_dir().then(|| self.of(user))
+    }
+
+    /// Removes what writers left that were killed before a point in time. What cannot be read or removed stays.
+    pub(crate) fn remove_leftovers(&self, before: SystemTime) {
+        let before = before.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_nanos() as u64);
+        for user in std::fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            let user = user.file_name().into_string().ok().filter(|name| is_valid_name(name));
+            if let Some(files) = user.and_then(|user| self.of_existing(&user)) {
+                files.remove_leftovers(before);
+            }
+        }
     }
 }
 
@@ -62,6 +77,23 @@ impl UserFiles {
         self.sync_directory(path.parent().unwrap_or(Path::new("")))
     }
 
+    fn remove_leftovers(&self, before: u64) {
+        let mut folders = vec![PathBuf::new()];
+        while let Some(folder) = folders.pop() {
+            for (name, stat) in self.list(&folder).into_iter().flatten() {
+                let path = folder.join(OsStr::from_bytes(&name));
+                match stat.kind {
+                    FileType::Directory => folders.push(path),
+                    FileType::RegularFile if stat.modified < before && is_new(&name) => {
+                        // Somebody may have done so.
+                        let _ = self.unlink(&path);
+                    }
+                    _ => (),
+                }
+            }
+        }
+    }
+
     fn write_new(&self, path: &Path, content: &[u8]) -> Result<(), Errno> {
         let options = Options { write: true, create: true, exclusive: true, ..Options::default() };
         let file = self.open(path, options)?.ok_or(Errno::ISDIR)?;
@@ -83,6 +115,12 @@ impl SharedFile {
     pub(crate) fn size(&self) -> Result<u64, Errno> {
         Ok(self.stat()?.size)
     }
+}
+
+/// Whether a file in the making has such a name.
+fn is_new(name: &[u8]) -> bool {
+    let digits = name.strip_prefix(NEW.as_bytes());
+    digits.is_some_and(|it| it.len() == 16 && it.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// A path and the paths it begins with, the shortest first.
@@ -122,6 +160,31 @@ mod tests {
         {
             assert_eq!(files.remove(Path::new(path)), result, "{path}");
         }
+    }
+
+    #[test]
+    fn what_killed_writers_left_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join("user/folder");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink("..", folder.join("link")).unwrap();
+        let left = [".faasm-new-0123456789abcdef", ".faasm-new-x", ".faasm-new-0123456789abcdefg", "file"];
+        for name in left {
+            std::fs::write(folder.join(name), "").unwrap();
+        }
+        let names = || {
+            let entries = std::fs::read_dir(&folder).unwrap();
+            let mut names: Vec<_> =
+                entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let before = names();
+        let shared = SharedFiles::new(directory.path().to_path_buf(), 64 << 10);
+        shared.remove_leftovers(UNIX_EPOCH);
+        assert_eq!(names(), before, "what was written since is somebody's");
+        shared.remove_leftovers(SystemTime::now() + std::time::Duration::from_secs(1));
+        assert_eq!(names(), [".faasm-new-0123456789abcdefg", ".faasm-new-x", "file", "link"]);
     }
 
     #[test]

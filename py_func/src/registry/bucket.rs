@@ -1,0 +1,479 @@
+//! Functions in a bucket of an object store, which several servers share.
+//!
+//! ```text
+//! functions/<user>/<function>/meta.json                     what is stored, and which objects are the sources of its versions
+//! functions/<user>/<function>/function-<hash>-<number>.py   a source; `.zip`, `.tar` or `.tar.gz` if it is a package
+//! runtime.json                                              the bundle with the runtime
+//! flushed                                                   another content each time that all servers are to forget what they know
+//! ```
+//!
+//! As in a directory, `meta.json` makes an upload count, and names a source that is there by then. It is replaced only if it is the one
+//! that was read before, so that of two uploads at a time one comes after the other. Each upload has a source of its own, which goes when
+//! that version is kept no more; who wants to read it just then finds out what is there instead. An upload that is cut off leaves at most a
+//! source that nothing names.
+//!
+//! What is known of a function is believed for a second. Who needs it after that asks whether it is still the same, which takes one
+//! request and no transfer. When the bucket does not answer, what was known goes on to be believed, and nobody waits for it any more, until
+//! it answers again.
+
+use std::collections::HashMap;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use faasm_bundle::{Location, Object, Objects, Tag};
+use serde::{Deserialize, Serialize};
+
+use super::storage::Storage;
+use super::{
+    META, MODULE, Meta, RUNTIME, RegistryError, Result, StoredFunction, VERSION_DIGITS, VERSIONS, Version,
+    check_function_name, hash, now, time,
+};
+use crate::package;
+
+/// How long what is known is believed.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// How long a call waits to learn whether its function is still the same.
+const IMPATIENT: Duration = Duration::from_secs(1);
+
+/// How long others wait for an answer: who needs to know something, and who moves a source.
+const PATIENT: Duration = Duration::from_secs(10);
+const TRANSFER: Duration = Duration::from_secs(300);
+
+/// How large descriptions may be, in bytes.
+const META_LIMIT: u64 = 1 << 20;
+
+/// How often something is tried that others get in the way of.
+const ATTEMPTS: u32 = 20;
+
+/// How many descriptions are read at a time.
+const READERS: usize = 8;
+
+/// What sources may take in memory, in bytes.
+const SOURCES: usize = 64 << 20;
+
+const FLUSHED: &str = "flushed";
+
+/// A store of functions below a place in an object store. Any number of servers may use one at the same time. Cheap to clone.
+#[derive(Clone)]
+pub struct Bucket {
+    inner: Arc<Inner>,
+    versions: NonZero<usize>,
+}
+
+struct Inner {
+    objects: Objects,
+    /// By user and name.
+    known: RwLock<HashMap<String, HashMap<String, Known>>>,
+    /// Of functions that are called by others, by hash: these are looked up in each such call.
+    sources: Mutex<HashMap<String, Arc<Vec<u8>>>>,
+    flushed: Mutex<Flushed>,
+    flushes: AtomicU64,
+    unreachable: AtomicBool,
+    probing: AtomicBool,
+}
+
+/// What is known of a function.
+#[derive(Clone)]
+struct Known {
+    meta: Meta,
+    tag: Tag,
+    /// When it was so.
+    checked: Instant,
+}
+
+struct Flushed {
+    tag: Option<Tag>,
+    checked: Instant,
+}
+
+/// `runtime.json`.
+#[derive(Serialize, Deserialize)]
+struct Bundle {
+    bundle: String,
+}
+
+impl Bucket {
+    /// The store below a place. Whether it can be read is found out.
+    ///
+    /// # Errors
+    ///
+    /// When the place is none in an object store, or cannot be read.
+    pub fn open(place: &Location) -> Result<Self> {
+        let objects = Objects::open(place)?;
+        let checked = Instant::now();
+        let tag = match objects.get(FLUSHED, None, META_LIMIT, PATIENT)? {
+            Object::There { tag, .. } => Some(tag),
+            _ => None,
+        };
+        let inner = Inner {
+            objects,
+            known: RwLock::default(),
+            sources: Mutex::default(),
+            flushed: Mutex::new(Flushed { tag, checked }),
+            flushes: AtomicU64::new(0),
+            unreachable: AtomicBool::new(false),
+            probing: AtomicBool::new(false),
+        };
+        Ok(Self { inner: Arc::new(inner), versions: VERSIONS })
+    }
+
+    /// How many versions of each function are kept, the one that is called included. By default 10.
+    pub fn keep_versions(mut self, count: NonZero<usize>) -> Self {
+        self.versions = count;
+        self
+    }
+}
+
+impl Storage for Bucket {
+    fn store(&self, user: &str, name: &str, source: &[u8]) -> Result<StoredFunction> {
+        check_function_name(user, name)?;
+        let inner = &self.inner;
+        let sha256 = hash(source);
+        let kind = package::archive_kind(source).unwrap_or(MODULE);
+        let number = getrandom::u64().map_err(|error| inner.damaged(META, &error.to_string()))?;
+        let file = format!("function-{}-{number:016x}.{kind}", &sha256[..VERSION_DIGITS]);
+        let version = Version { source: file, bytes: source.len() as u64, sha256, uploaded: now() };
+
+        inner.objects.put(&object(user, name, &version.source), source.to_vec(), TRANSFER)?;
+        let mut before = inner.known(user, name);
+        for _ in 0..ATTEMPTS {
+            let meta = Meta::after(before.as_ref().map(|it| it.meta.clone()), version.clone(), self.versions);
+            let text =
+                serde_json::to_vec_pretty(&meta).map_err(|error| inner.damaged(META, &error.to_string()))?;
+            let tag = before.as_ref().map(|it| &it.tag);
+            let stored = inner.objects.replace(&object(user, name, META), text, tag, PATIENT)?;
+            let found = match stored {
+                Some(tag) => Some(Known { meta, tag, checked: Instant::now() }),
+                // Somebody else was faster; or the answer to an earlier request was lost, and not what it asked for.
+                None => inner.read(user, name, None, PATIENT)?,
+            };
+            if let Some(found) = found.clone().filter(|it| it.meta.current.source == version.source) {
+                let kept: Vec<_> = found.meta.clone().into_versions().map(|it| it.source).collect();
+                inner.learn(user, name, Some(found));
+                for gone in before.into_iter().flat_map(|it| it.meta.into_versions()) {
+                    if !kept.contains(&gone.source) {
+                        inner.remove_source(user, name, &gone);
+                    }
+                }
+                return Ok(version.into_function(user, name));
+            }
+            before = found;
+        }
+        inner.remove_source(user, name, &version);
+        Err(inner.damaged(&object(user, name, META), "others replace it all the time"))
+    }
+
+    fn function(&self, user: &str, name: &str) -> Result<StoredFunction> {
+        Ok(self.inner.current(user, name)?.current.into_function(user, name))
+    }
+
+    fn source(&self, user: &str, name: &str) -> Result<(StoredFunction, Vec<u8>)> {
+        self.inner.source(user, name, |meta| Ok(meta.current))
+    }
+
+    fn versions(&self, user: &str, name: &str) -> Result<Vec<StoredFunction>> {
+        let versions = self.inner.current(user, name)?.into_versions();
+        Ok(versions.map(|it| it.into_function(user, name)).collect())
+    }
+
+    fn source_of_version(&self, user: &str, name: &str, version: &str) -> Result<Vec<u8>> {
+        Ok(self.inner.source(user, name, |meta| meta.version(user, name, version))?.1)
+    }
+
+    fn remove(&self, user: &str, name: &str) -> Result<()> {
+        check_function_name(user, name)?;
+        let inner = &self.inner;
+        let found = inner.read(user, name, None, PATIENT)?.ok_or_else(|| missing(user, name))?;
+        inner.objects.remove(&object(user, name, META), PATIENT)?;
+        inner.learn(user, name, None);
+        for version in found.meta.into_versions() {
+            inner.remove_source(user, name, &version);
+        }
+        Ok(())
+    }
+
+    fn functions(&self) -> Result<Vec<StoredFunction>> {
+        let inner = &self.inner;
+        let listed = inner.objects.list("functions", PATIENT)?;
+        let mut functions = Vec::new();
+        let mut unknown = Vec::new();
+        for (object, tag) in &listed {
+            let parts: Vec<&str> = object.split('/').collect();
+            let &[_, user, name, META] = parts.as_slice() else { continue };
+            if check_function_name(user, name).is_err() {
+                continue;
+            }
+            match inner.known(user, name).filter(|it| it.tag == *tag) {
+                Some(known) => functions.push(known.meta.current.into_function(user, name)),
+                None => unknown.push((user, name)),
+            }
+        }
+        let read = |ids: &[(&str, &str)]| -> Result<Vec<StoredFunction>> {
+            let mut found = Vec::new();
+            for (user, name) in ids {
+                let known = inner.read(user, name, None, PATIENT)?;
+                // It may have been removed since.
+                found.extend(known.as_ref().map(|it| it.meta.current.clone().into_function(user, name)));
+                inner.learn(user, name, known);
+            }
+            Ok(found)
+        };
+        let parts: Vec<Result<_>> = thread::scope(|scope| {
+            let part = unknown.len().div_ceil(READERS).max(1);
+            let readers: Vec<_> = unknown.chunks(part).map(|ids| scope.spawn(|| read(ids))).collect();
+            let panicked = || Err(inner.damaged("functions", "the host panicked"));
+            readers.into_iter().map(|it| it.join().unwrap_or_else(|_| panicked())).collect()
+        });
+        for part in parts {
+            functions.extend(part?);
+        }
+        functions.sort_by(|a, b| (&a.user, &a.name).cmp(&(&b.user, &b.name)));
+        Ok(functions)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn is_current(&self, stored: &StoredFunction) -> bool {
+        let known = self.inner.known.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = known.get(&stored.user).and_then(|it| it.get(&stored.name)) else { return false };
+        let current = &known.meta.current;
+        if current.sha256 != stored.sha256 || time(current.uploaded) != stored.uploaded {
+            return false;
+        }
+        if known.checked.elapsed() < BELIEVED {
+            return true;
+        }
+        let unreachable = self.inner.unreachable.load(Ordering::Relaxed);
+        if unreachable {
+            self.inner.probe();
+        }
+        unreachable
+    }
+
+    fn flush(&self) -> Result<()> {
+        let number = now().to_string();
+        let tag = self.inner.objects.put(FLUSHED, number.into_bytes(), PATIENT)?;
+        let mut flushed = self.inner.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        // The one who flushes need not be told.
+        *flushed = Flushed { tag: Some(tag), checked: Instant::now() };
+        drop(flushed);
+        self.inner.known.write().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
+    }
+
+    fn flushes(&self) -> u64 {
+        self.inner.flushes.load(Ordering::Relaxed)
+    }
+
+    fn bundle(&self) -> Result<Option<String>> {
+        let inner = &self.inner;
+        let Object::There { content, .. } = inner.objects.get(RUNTIME, None, META_LIMIT, PATIENT)? else {
+            return Ok(None);
+        };
+        let parsed = serde_json::from_slice::<Bundle>(&content);
+        parsed.map(|it| Some(it.bundle)).map_err(|error| inner.damaged(RUNTIME, &error.to_string()))
+    }
+
+    fn choose_bundle(&self, place: Option<&str>) -> Result<()> {
+        let inner = &self.inner;
+        let Some(place) = place else { return Ok(inner.objects.remove(RUNTIME, PATIENT)?) };
+        let text = serde_json::to_vec_pretty(&Bundle { bundle: place.to_owned() });
+        let text = text.map_err(|error| inner.damaged(RUNTIME, &error.to_string()))?;
+        inner.objects.put(RUNTIME, text, PATIENT)?;
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn known(&self, user: &str, name: &str) -> Option<Known> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(user)?.get(name).cloned()
+    }
+
+    /// Takes down what was found out, or forgets it.
+    fn learn(&self, user: &str, name: &str, found: Option<Known>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Some(found) => {
+                let functions = known.entry(user.to_owned()).or_default();
+                // Who asked earlier may be answered later.
+                if functions.get(name).is_none_or(|it| it.checked <= found.checked) {
+                    functions.insert(name.to_owned(), found);
+                }
+            }
+            None => {
+                if let Some(functions) = known.get_mut(user) {
+                    functions.remove(name);
+                    if functions.is_empty() {
+                        known.remove(user);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is to be believed of a function now.
+    fn current(&self, user: &str, name: &str) -> Result<Meta> {
+        check_function_name(user, name)?;
+        let known = self.known(user, name);
+        if let Some(known) = &known
+            && known.checked.elapsed() < BELIEVED
+        {
+            return Ok(known.meta.clone());
+        }
+        let patience = if known.is_some() { IMPATIENT } else { PATIENT };
+        let found =
+            self.check_flushed(patience).and_then(|()| self.read(user, name, known.as_ref(), patience));
+        self.reached(found.as_ref().err());
+        match (found, known) {
+            (Ok(Some(found)), _) => {
+                let meta = found.meta.clone();
+                self.learn(user, name, Some(found));
+                Ok(meta)
+            }
+            (Ok(None), _) => {
+                self.learn(user, name, None);
+                Err(missing(user, name))
+            }
+            (Err(_), Some(known)) => Ok(known.meta),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// The source of a version.
+    fn source(
+        &self,
+        user: &str,
+        name: &str,
+        which: impl Fn(Meta) -> Result<Version>,
+    ) -> Result<(StoredFunction, Vec<u8>)> {
+        for _ in 0..ATTEMPTS {
+            let version = which(self.current(user, name)?)?;
+            let path = object(user, name, &version.source);
+            let kept =
+                self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(&version.sha256).cloned();
+            if let Some(source) = kept {
+                return Ok((version.into_function(user, name), source.to_vec()));
+            }
+            match self.objects.get(&path, None, version.bytes, TRANSFER)? {
+                Object::There { content, .. } if hash(&content) == version.sha256 => {
+                    self.keep(&version.sha256, &content);
+                    return Ok((version.into_function(user, name), content));
+                }
+                Object::There { .. } => return Err(self.damaged(&path, "it was changed after it was stored")),
+                // It was replaced since its description was read.
+                _ => self.learn(user, name, None),
+            }
+        }
+        Err(self.damaged(&object(user, name, META), "the source that it names is not there"))
+    }
+
+    /// Reads a description, unless it is the one that is known.
+    fn read(
+        &self,
+        user: &str,
+        name: &str,
+        known: Option<&Known>,
+        patience: Duration,
+    ) -> Result<Option<Known>> {
+        let checked = Instant::now();
+        let path = object(user, name, META);
+        match (self.objects.get(&path, known.map(|it| &it.tag), META_LIMIT, patience)?, known) {
+            (Object::There { content, tag }, _) => {
+                let meta = serde_json::from_slice(&content);
+                let meta = meta.map_err(|error| self.damaged(&path, &error.to_string()))?;
+                Ok(Some(Known { meta, tag, checked }))
+            }
+            (Object::Same, Some(known)) => Ok(Some(Known { checked, ..known.clone() })),
+            (Object::Missing | Object::Same, _) => Ok(None),
+        }
+    }
+
+    /// Finds out whether another server has flushed the bucket, which is then forgotten.
+    fn check_flushed(&self, patience: Duration) -> Result<()> {
+        let known = {
+            let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+            if flushed.checked.elapsed() < BELIEVED {
+                return Ok(());
+            }
+            flushed.checked = Instant::now();
+            flushed.tag.clone()
+        };
+        if let Object::There { tag, .. } = self.objects.get(FLUSHED, known.as_ref(), META_LIMIT, patience)? {
+            self.flushed.lock().unwrap_or_else(PoisonError::into_inner).tag = Some(tag);
+            self.flushes.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Takes down whether the bucket answers, and says when that changes.
+    fn reached(&self, error: Option<&RegistryError>) {
+        let was_unreachable = self.unreachable.swap(error.is_some(), Ordering::Relaxed);
+        match (was_unreachable, error) {
+            (false, Some(error)) => {
+                let place = self.objects.location("");
+                tracing::warn!(
+                    "failed to {error}; functions that are loaded are called as they are until {place} answers"
+                );
+            }
+            (true, None) => tracing::info!("{} answers again", self.objects.location("")),
+            _ => {}
+        }
+    }
+
+    /// Asks in the background whether the bucket answers again, one question at a time.
+    fn probe(self: &Arc<Self>) {
+        if self.probing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let inner = Arc::clone(self);
+        let probe = move || {
+            let begun = Instant::now();
+            let answer = inner.objects.get(RUNTIME, None, META_LIMIT, PATIENT);
+            inner.reached(answer.map_err(RegistryError::from).err().as_ref());
+            thread::sleep(BELIEVED.saturating_sub(begun.elapsed()));
+            inner.probing.store(false, Ordering::Relaxed);
+        };
+        if thread::Builder::new().name("faasm-probe".to_owned()).spawn(probe).is_err() {
+            self.probing.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Keeps a source in memory.
+    fn keep(&self, sha256: &str, source: &[u8]) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if sources.values().map(|it| it.len()).sum::<usize>() + source.len() > SOURCES {
+            sources.clear();
+        }
+        if source.len() <= SOURCES {
+            sources.insert(sha256.to_owned(), Arc::new(source.to_vec()));
+        }
+    }
+
+    /// Removes a source that nothing names any more. If that does not work, it is in nobody's way.
+    fn remove_source(&self, user: &str, name: &str, version: &Version) {
+        if let Err(error) = self.objects.remove(&object(user, name, &version.source), PATIENT) {
+            tracing::warn!("failed to {error}; nothing needs it");
+        }
+    }
+
+    fn damaged(&self, name: &str, reason: &str) -> RegistryError {
+        let path = self.objects.location(name).to_string().into();
+        RegistryError::Damaged { path, reason: reason.to_owned() }
+    }
+}
+
+/// The name of an object of a function.
+fn object(user: &str, name: &str, file: &str) -> String {
+    format!("functions/{user}/{name}/{file}")
+}
+
+fn missing(user: &str, name: &str) -> RegistryError {
+    RegistryError::NoFunction { user: user.to_owned(), name: name.to_owned() }
+}

@@ -1,0 +1,180 @@
+//! Changing the runtime while calls go on.
+//!
+//! The new runtime is made beside the old one, and what is loaded on the old one is loaded on it; until then nothing has changed. Then calls
+//! that begin run on the new one. Those that have begun go on with the old one, which is gone when the last of them has ended.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::http::StatusCode;
+use faasm_bundle::{DIRECTORY, Location, PublicKey};
+use faasm_image::Image;
+
+use super::functions::{Functions, blocking};
+use super::problem::Problem;
+use super::routes::RuntimeDocument;
+use crate::registry::{Fetch, Registry, RegistryError, Storage, StoredRuntime};
+use crate::runtime::{Runtime, RuntimeBuilder};
+
+/// What it takes to change the runtime.
+pub(super) struct Upgrades {
+    builder: RuntimeBuilder,
+    store: Registry,
+    storage: Arc<dyn Storage>,
+    /// By which bundles must be signed.
+    key: Option<PublicKey>,
+    /// Locked during an upgrade.
+    previous: Arc<tokio::sync::Mutex<Option<Choice>>>,
+    running: RwLock<RuntimeDocument>,
+}
+
+/// A runtime, and what says that it is the one to run.
+#[derive(Clone)]
+struct Choice {
+    image: PathBuf,
+    /// The store's runtime.
+    stored: Option<StoredRuntime>,
+    /// The storage's bundle.
+    bundle: Option<String>,
+}
+
+/// The runtime to change to.
+pub(super) enum Wanted {
+    /// The one in a bundle, and its place as other servers are told.
+    Bundle(Location, String),
+    /// One that was sent: a bundle, or a module alone.
+    Sent(Vec<u8>),
+    /// The one before.
+    Previous,
+}
+
+impl Upgrades {
+    pub(super) fn new(
+        builder: RuntimeBuilder,
+        store: Registry,
+        storage: Arc<dyn Storage>,
+        key: Option<PublicKey>,
+        runtime: &Runtime,
+    ) -> Result<Self, RegistryError> {
+        let running = RwLock::new(describe(runtime, store.runtime()?));
+        // Others make calls on the same threads.
+        let builder = builder.threads_of(runtime);
+        Ok(Self { builder, store, storage, key, previous: Arc::default(), running })
+    }
+
+    /// The runtime that functions run on.
+    pub(super) fn running(&self) -> RuntimeDocument {
+        self.running.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes the runtime, unless functions that are loaded cannot be loaded on the new one, and that is not to be put up with.
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        functions: &Arc<Functions>,
+        wanted: Wanted,
+        force: bool,
+    ) -> Result<RuntimeDocument, Problem> {
+        let Ok(mut previous) = Arc::clone(&self.previous).try_lock_owned() else {
+            return Err(Problem::new(StatusCode::CONFLICT, "upgrading", "another upgrade is under way"));
+        };
+        let (upgrades, functions) = (Arc::clone(self), Arc::clone(functions));
+        blocking(move || {
+            let before = Choice {
+                image: functions.runtime().image_directory().to_owned(),
+                stored: upgrades.store.runtime()?,
+                bundle: upgrades.storage.bundle()?,
+            };
+            let choice = match wanted {
+                Wanted::Bundle(location, place) => upgrades.fetch(location, place)?,
+                Wanted::Sent(content) => upgrades.take(&content, &before.image)?,
+                Wanted::Previous => previous.clone().ok_or_else(|| {
+                    Problem::new(StatusCode::CONFLICT, "no-previous", "this server has run no other runtime before")
+                        .hint("name the bundle of the runtime to run")
+                })?,
+            };
+            if choice.image == before.image {
+                return Ok(upgrades.running());
+            }
+            let runtime = upgrades.builder.clone().image(&choice.image).build()?;
+            let prepared = functions.prepare(runtime.clone())?;
+            for (name, error) in &prepared.failed {
+                tracing::warn!(target: "py_func::server", "{name} cannot be loaded on the new runtime: {error}");
+            }
+            if let [(name, error), ..] = prepared.failed.as_slice()
+                && !force
+            {
+                let count = prepared.failed.len();
+                let detail =
+                    format!("{count} functions cannot be loaded on the new runtime, among them {name}: {error}");
+                return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "upgrade", detail)
+                    .hint("the log has all of them; upload versions that can, or put up with it with `force`"));
+            }
+            if let Some(stored) = &choice.stored {
+                upgrades.store.choose(stored)?;
+            }
+            upgrades.storage.choose_bundle(choice.bundle.as_deref())?;
+            functions.switch(prepared);
+            *previous = Some(before);
+            let document = describe(&runtime, choice.stored);
+            *upgrades.running.write().unwrap_or_else(PoisonError::into_inner) = document.clone();
+            let version = document.version.as_deref().unwrap_or("without a version");
+            tracing::info!(target: "py_func::server", "running py_func {version}");
+            Ok(document)
+        })
+        .await
+    }
+
+    fn fetch(&self, location: Location, place: String) -> Result<Choice, Problem> {
+        if location.is_local() {
+            self.check_alone()?;
+        }
+        tracing::info!(target: "py_func::server", "fetching {location}");
+        let fetch = Fetch { location, key: self.key.clone(), trust_local: false };
+        let log = |text: &str| tracing::info!(target: "py_func::server", "{text}");
+        let fetched = self.store.fetch_beside(&fetch, &*self.storage, &log, &|_, _| ())?;
+        let bundle = self.storage.is_shared().then_some(place);
+        Ok(Choice { image: fetched.runtime.image.clone(), stored: Some(fetched.runtime), bundle })
+    }
+
+    /// One on which nothing can be called is not taken.
+    fn take(&self, content: &[u8], before: &Path) -> Result<Choice, Problem> {
+        self.check_alone()?;
+        let like = Image::open(before).map_err(crate::Error::from)?;
+        let stored = self.store.take_runtime(content, &like, &|image| self.check(image))?;
+        Ok(Choice { image: stored.image.clone(), stored: Some(stored), bundle: None })
+    }
+
+    /// Refuses what other servers could not have.
+    fn check_alone(&self) -> Result<(), Problem> {
+        if !self.storage.is_shared() {
+            return Ok(());
+        }
+        let detail =
+            "servers that share their functions are upgraded with bundles that all of them can fetch";
+        Err(Problem::bad_request("bundle", detail)
+            .hint("name one by its URL: s3://, gs://, az:// or https://"))
+    }
+
+    /// Makes a call on an image.
+    fn check(&self, image: &Path) -> Result<(), RegistryError> {
+        let refused = |reason: String| RegistryError::NoRuntime { reason };
+        let runtime =
+            self.builder.clone().image(image).build().map_err(|error| refused(error.to_string()))?;
+        let function = runtime.function("faasm", "check").source("def faasm_main(data): return data[::-1]\n");
+        let function = function.load_unnamed().map_err(|error| refused(error.to_string()))?;
+        match function.call("olleh").wait() {
+            Ok(output) if output.output == b"hello" => Ok(()),
+            Ok(_) => Err(refused("a function on it answers something else than it should".to_owned())),
+            Err(failure) => Err(refused(failure.to_string())),
+        }
+    }
+}
+
+fn describe(runtime: &Runtime, stored: Option<StoredRuntime>) -> RuntimeDocument {
+    let image = runtime.image_directory();
+    let stored = stored.filter(|stored| stored.image == image);
+    let bundle = std::fs::read(image.join(DIRECTORY).join("manifest.json")).ok();
+    // An image that came in no bundle has none.
+    let bundle = bundle.and_then(|text| serde_json::from_slice::<faasm_bundle::Manifest>(&text).ok());
+    RuntimeDocument::new(runtime.manifest(), bundle.map(|it| it.version), stored)
+}
