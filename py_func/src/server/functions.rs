@@ -330,7 +330,7 @@ impl Functions {
             match functions.adopt(&user, &name, None) {
                 Err(RegistryError::NoFunction { .. }) => Ok(()),
                 // Somebody has uploaded another one since.
-                other => Ok(drop(other?)),
+                other => other.map(drop).map_err(Problem::from),
             }
         })
         .await
