@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::fs_util;
 use crate::packages::install;
 use crate::progress::Context;
-use crate::toolchain::{self, Cxx, Toolchain};
+use crate::toolchain::{self, Cxx, Substitutes, Toolchain};
 
 /// Raised when what is done here changes what it makes.
 const RECIPE: &str = "1";
@@ -39,11 +39,19 @@ const RECIPE: &str = "1";
 pub struct Tools {
     pub(crate) toolchain: Toolchain,
     pub(crate) cxx: Cxx,
+    pub(crate) substitutes: Substitutes,
     pub(crate) native: Native,
     pub(crate) python: Wasm,
 }
 
 impl Tools {
+    /// All that is needed for packages besides what every image is built with.
+    pub(crate) fn with(cx: &Context, toolchain: Toolchain, native: Native, python: Wasm) -> Result<Self> {
+        let cxx = toolchain::cxx(cx, &toolchain)?;
+        let substitutes = toolchain::substitutes(cx, &toolchain)?;
+        Ok(Self { toolchain, cxx, substitutes, native, python })
+    }
+
     /// The tools, built if they are not in the cache.
     ///
     /// # Errors
@@ -51,10 +59,9 @@ impl Tools {
     /// When a source or toolchain cannot be had, or a build fails.
     pub fn new(cx: &Context) -> Result<Self> {
         let toolchain = toolchain::wasi(cx)?;
-        let cxx = toolchain::cxx(cx, &toolchain)?;
         let python = cpython::wasm(cx, &toolchain)?;
         let native = cpython::native(cx)?;
-        Ok(Self { toolchain, cxx, native, python })
+        Self::with(cx, toolchain, native, python)
     }
 }
 
@@ -184,6 +191,7 @@ fn key(tools: &Tools, recipe: &Recipe, folder: &Path, host: &[Package]) -> Resul
         .value("wrapper", wrapper::key().hex())
         .value("python", tools.python.key.hex())
         .value("c++", tools.cxx.key.hex())
+        .value("substitutes", tools.substitutes.key.hex())
         .value("package", format!("{} {}", recipe.package.name, recipe.package.version))
         .value("source", format!("{:?}", recipe.source))
         .value("build", format!("{:?}", recipe.build))
