@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::cache::Key;
 use crate::command;
-use crate::cpython::Wasm;
+use crate::cpython::{self, Wasm};
 use crate::error::{Error, Result};
 use crate::fs_util::read_tree;
 use crate::packages::build::{Package, Tools};
@@ -96,12 +96,14 @@ pub(crate) fn link(
             key = key.value(&format!("package {}", package.name), package.key.hex());
         }
     }
+    let ctypes = cpython::ctypes(cx, toolchain, python)?;
+    key = key.value("ctypes", ctypes.key.hex());
     let directory = cx.entry("image", "link", &key, |directory| {
         const STEP: &str = "image link";
         let work = directory.join("work");
         fs::create_dir(&work).map_err(Error::io("create the directory", &work))?;
         write_tree(&work, &guest.c)?;
-        let mut modules = Vec::new();
+        let mut modules = vec![(cpython::CTYPES.to_owned(), ctypes.object.clone())];
         for package in extensions.map(|it| it.packages).unwrap_or_default() {
             modules.extend(package.modules()?);
         }

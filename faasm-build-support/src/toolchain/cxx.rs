@@ -152,7 +152,14 @@ fn build_threads(
     for name in THREAD_SOURCES {
         let object = directory.join("work").join(name).with_extension("o");
         let mut compile = Command::new(toolchain.cxx());
-        compile.args(["-O2", "-std=c++23", "-w", "-fno-exceptions", "-nostdinc++", "-D_LIBCPP_BUILDING_LIBRARY"]);
+        compile.args([
+            "-O2",
+            "-std=c++23",
+            "-w",
+            "-fno-exceptions",
+            "-nostdinc++",
+            "-D_LIBCPP_BUILDING_LIBRARY",
+        ]);
         compile.args(["-DLIBCXX_BUILDING_LIBCXXABI", "-DNDEBUG"]).args(flags);
         for include in ["libcxx/include", "libcxxabi/include", "libcxx/src", "libcxx/libc"] {
             compile.arg("-I").arg(zig.library().join(include));

@@ -55,7 +55,12 @@ pub(crate) fn substitutes(cx: &Context, toolchain: &Toolchain) -> Result<Substit
             command::run(
                 STEP,
                 &log,
-                compile.args(["-O2", "-w", "-isystem"]).arg(&include).args(["-c", "-o"]).arg(&object).arg(&source),
+                compile
+                    .args(["-O2", "-w", "-isystem"])
+                    .arg(&include)
+                    .args(["-c", "-o"])
+                    .arg(&object)
+                    .arg(&source),
             )?;
             archive.arg(object);
         }

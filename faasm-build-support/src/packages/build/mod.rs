@@ -16,6 +16,7 @@ mod wrapper;
 
 pub(crate) use collect::init_symbol;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -120,6 +121,38 @@ impl Package {
         Ok(modules)
     }
 
+    /// What can be imported of it without naming a module within another one: what it has at the top of `site-packages`, sorted.
+    ///
+    /// # Errors
+    ///
+    /// When a directory cannot be read.
+    pub fn top_level(&self) -> Result<Vec<String>> {
+        let mut names =
+            if self.site().is_dir() { collect::top_level(&self.site())? } else { BTreeSet::new() };
+        let modules = self.modules()?;
+        names.extend(modules.iter().filter_map(|(name, _)| Some(name.split('.').next()?.to_owned())));
+        Ok(names.into_iter().collect())
+    }
+
+    /// What it adds to an image.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read.
+    pub fn size(&self) -> Result<Size> {
+        let site = self.site();
+        let files = if site.is_dir() { install::size(&site, &self.build)? } else { 0 };
+        let mut code = 0;
+        for (_, object) in self.modules()? {
+            let bytes = fs::read(&object).map_err(Error::io("read", &object))?;
+            code += faasm_wasm_link::object::size(&bytes).map_err(|error| Error::Package {
+                package: self.name.clone(),
+                reason: format!("failed to {error} of {}", object.display()),
+            })?;
+        }
+        Ok(Size { files, code })
+    }
+
     /// A C library's archives, which the image is linked with once.
     ///
     /// # Errors
@@ -138,6 +171,15 @@ impl Package {
         paths.sort();
         Ok(paths)
     }
+}
+
+/// How much an image becomes larger by a package, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Files, without tests, type stubs and what else no program reads.
+    pub files: u64,
+    /// Code and data of extension modules, in WebAssembly. C libraries come to that.
+    pub code: u64,
 }
 
 /// Builds a recipe, which lies in `folder`, with packages that it says to need when it is built.
