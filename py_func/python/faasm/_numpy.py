@@ -28,12 +28,13 @@ def _arithmetic(array):
     number = array.dtype.kind in "fc"
     for operation in (np.add, np.multiply, np.equal, np.not_equal, np.less, np.greater, np.maximum, np.minimum):
         operation(array, array)
-    for operation in (np.subtract, np.divide, np.power, np.matmul) if number else ():
+    for operation in (np.subtract, np.divide, np.power) if number else ():
         operation(array, array)
         operation(array, 2)
-    array + array, array * 2, array == 1, array[0], array[:, 0], array[array == 1], array.T, array.copy(), array.astype("f8")
+    array + array, array * 2, array == 1, array[0], array[:, 0], array[array == 1], array.T, array.copy(), array.real.astype("f8")
     array.sum(), array.sum(axis=0), array.mean(), array.max(), array.min(), array.any(), array.all(), array.argmax()
     np.sort(array, axis=None), array.tolist(), array.tobytes(), np.where(array == 1, array, array), np.concatenate((array, array))
+    array @ array, array.dot(array)
     str(array)
 
 
