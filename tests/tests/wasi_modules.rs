@@ -1,4 +1,4 @@
-//! `ctypes` in the sandbox: data, calls of functions of the program, and what it says of what it cannot do.
+//! Modules that CPython does not have on WASI: `ctypes` and `mmap`, and what they say of what they cannot do.
 
 use faasm_tests::{run, runtime};
 
@@ -44,4 +44,19 @@ fn ctypes_works_or_says_why_not() {
             "{expression}: {answer}"
         );
     }
+}
+
+#[test]
+fn files_are_mapped_as_copies_that_are_written_back() {
+    let source = "import mmap as m\ndef faasm_main():\n    \
+        with open('/tmp/f', 'wb+') as f: f.write(b'first\\nsecond'); f.flush(); a = m.mmap(f.fileno(), 0)\n    \
+        a[:5] = b'FIRST'; a.seek(6); a.write(b'S')\n    \
+        before = open('/tmp/f', 'rb').read()\n    \
+        a.close()\n    \
+        with open('/tmp/f', 'rb') as f: r = m.mmap(f.fileno(), 5, access=m.ACCESS_READ)\n    \
+        try: r[0] = 1\n    except TypeError: pass\n    \
+        n = m.mmap(-1, 8); n.write(b'abc'); n.move(3, 0, 3)\n    \
+        return repr([before, open('/tmp/f', 'rb').read(), bytes(r), n[:6], isinstance(n, m.mmap), a.closed])\n";
+    let expected = r"[b'first\nsecond', b'FIRST\nSecond', b'FIRST', b'abcabc', True, True]";
+    assert_eq!(run(&runtime(), source), expected);
 }
