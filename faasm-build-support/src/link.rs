@@ -14,7 +14,7 @@ use crate::packages::inittab;
 use crate::progress::Context;
 use crate::toolchain::{self, Toolchain};
 
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 /// The C stack lies below everything else, so that running over its end traps instead of overwriting data.
 const LINK_FLAGS: [&str; 10] = [
@@ -69,7 +69,7 @@ pub(crate) struct Extensions<'a> {
 }
 
 /// Raised when what is done to the objects of packages changes.
-const EXTENSIONS_RECIPE: &str = "1";
+const EXTENSIONS_RECIPE: &str = "2";
 
 pub(crate) fn link(
     cx: &Context,
