@@ -149,11 +149,9 @@ impl Image {
         let linked = if locked.len() == packages.len() {
             link::link(cx, &toolchain, &python, &self.guest, None)?
         } else {
-            let cxx = toolchain::cxx(cx, &toolchain)?;
-            let tools =
-                Tools { toolchain: toolchain.clone(), cxx, native: native.clone(), python: python.clone() };
+            let tools = Tools::with(cx, toolchain.clone(), native.clone(), python.clone())?;
             packages.extend(select::built(cx, &tools, &recipes, &locked)?);
-            let extensions = Extensions { packages: &packages, cxx: &tools.cxx };
+            let extensions = Extensions { packages: &packages, tools: &tools };
             link::link(cx, &toolchain, &python, &self.guest, Some(&extensions))?
         };
 

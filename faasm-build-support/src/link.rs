@@ -6,15 +6,15 @@ use std::process::Command;
 
 use crate::cache::Key;
 use crate::command;
-use crate::cpython::Wasm;
+use crate::cpython::{self, Wasm};
 use crate::error::{Error, Result};
 use crate::fs_util::read_tree;
-use crate::packages::build::Package;
+use crate::packages::build::{Package, Tools};
 use crate::packages::inittab;
 use crate::progress::Context;
-use crate::toolchain::{self, Cxx, Toolchain};
+use crate::toolchain::{self, Toolchain};
 
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 /// The C stack lies below everything else, so that running over its end traps instead of overwriting data.
 const LINK_FLAGS: [&str; 10] = [
@@ -62,14 +62,14 @@ pub(crate) struct Linked {
     pub(crate) key: Key,
 }
 
-/// Packages whose extension modules are linked into a guest, and the C++ library for them.
+/// Packages whose extension modules are linked into a guest, and what they were built with.
 pub(crate) struct Extensions<'a> {
     pub(crate) packages: &'a [Package],
-    pub(crate) cxx: &'a Cxx,
+    pub(crate) tools: &'a Tools,
 }
 
 /// Raised when what is done to the objects of packages changes.
-const EXTENSIONS_RECIPE: &str = "1";
+const EXTENSIONS_RECIPE: &str = "2";
 
 pub(crate) fn link(
     cx: &Context,
@@ -88,21 +88,22 @@ pub(crate) fn link(
     }
     let mut key = toolchain::cc_variables(key, toolchain.target());
     if let Some(extensions) = extensions {
-        key = key.value("extensions", EXTENSIONS_RECIPE).value("c++", extensions.cxx.key.hex());
+        key = key
+            .value("extensions", EXTENSIONS_RECIPE)
+            .value("c++", extensions.tools.cxx.key.hex())
+            .value("substitutes", extensions.tools.substitutes.key.hex());
         for package in extensions.packages {
             key = key.value(&format!("package {}", package.name), package.key.hex());
         }
     }
-    let substitutes = extensions.map(|_| toolchain::substitutes(cx, toolchain)).transpose()?;
-    if let Some(substitutes) = &substitutes {
-        key = key.value("substitutes", substitutes.key.hex());
-    }
+    let ctypes = cpython::ctypes(cx, toolchain, python)?;
+    key = key.value("ctypes", ctypes.key.hex());
     let directory = cx.entry("image", "link", &key, |directory| {
         const STEP: &str = "image link";
         let work = directory.join("work");
         fs::create_dir(&work).map_err(Error::io("create the directory", &work))?;
         write_tree(&work, &guest.c)?;
-        let mut modules = Vec::new();
+        let mut modules = vec![(cpython::CTYPES.to_owned(), ctypes.object.clone())];
         for package in extensions.map(|it| it.packages).unwrap_or_default() {
             modules.extend(package.modules()?);
         }
@@ -126,8 +127,8 @@ pub(crate) fn link(
             for package in extensions.packages {
                 libraries.extend(package.libraries()?);
             }
-            libraries.extend(extensions.cxx.libraries.iter().cloned());
-            libraries.extend(substitutes.map(|it| it.archive));
+            libraries.extend(extensions.tools.cxx.libraries.iter().cloned());
+            libraries.push(extensions.tools.substitutes.archive.clone());
         }
         command::run(
             STEP,

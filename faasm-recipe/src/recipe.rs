@@ -52,7 +52,7 @@ pub struct Package {
     pub name: String,
     /// The version, which is a PEP 440 version unless it is that of a C library.
     pub version: String,
-    /// The modules that it installs at the top of `site-packages`.
+    /// The modules that it installs at the top of `site-packages`. Without any, tests import those that the build has made.
     #[serde(default)]
     pub top_level: Vec<String>,
     /// Labels. pyodide selects sets of recipes by them; here they are for people.

@@ -55,6 +55,24 @@ pub fn symbols(object: &[u8]) -> Result<Vec<Symbol>> {
     Ok(symbols)
 }
 
+/// The bytes of code and of data that an object adds to what is linked with it.
+///
+/// # Errors
+///
+/// When it is no WebAssembly.
+pub fn size(object: &[u8]) -> Result<u64> {
+    let mut size = 0;
+    for payload in Parser::new(0).parse_all(object) {
+        let payload = payload?;
+        if let Payload::CodeSectionStart { range, .. } = &payload {
+            size += range.len() as u64;
+        } else if let Payload::DataSection(reader) = &payload {
+            size += reader.range().len() as u64;
+        }
+    }
+    Ok(size)
+}
+
 /// The object with everything it defines made private, but for the symbols to which `public` answers the name that they are
 /// to have.
 ///

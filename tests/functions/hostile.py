@@ -349,7 +349,7 @@ def connects():
 def loads_code():
     import ctypes
 
-    ctypes.string_at(0)
+    ctypes.CDLL("libc.so.6")
 
 
 def writes_files():

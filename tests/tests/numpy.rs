@@ -39,6 +39,37 @@ fn long_doubles_have_128_bits() {
     assert_eq!(parts[2..], ["True", "1e+4000"], "{parts:?}");
 }
 
+#[test]
+fn what_went_wrong_is_told() {
+    let runtime = runtime();
+    for (expression, expected) in [
+        ("np.linalg.inv(np.ones((2, 2)))", "LinAlgError: Singular matrix"),
+        ("np.linalg.solve(np.zeros((2, 2)), [1, 2])", "LinAlgError: Singular matrix"),
+        ("np.linalg.cholesky(-np.eye(2))", "LinAlgError: Matrix is not positive definite"),
+        // A matrix that can be inverted does so after one that cannot.
+        ("np.linalg.inv(np.eye(2)).sum()", "2.0"),
+        ("np.array([1]) // 0", "RuntimeWarning: divide by zero encountered in floor_divide"),
+        ("np.float16(6e4) * np.float16(2)", "RuntimeWarning: overflow encountered in scalar multiply"),
+        ("np.array([np.nan]).astype(np.float16).size", "1"),
+    ] {
+        let source = format!(
+            "import numpy as np, warnings\nwarnings.simplefilter('error')\ndef faasm_main():\n    try:\n        \
+             return str({expression})\n    except Exception as e:\n        return f'{{type(e).__name__}}: {{e}}'\n"
+        );
+        assert_eq!(run(&runtime, &source), expected, "{expression}");
+    }
+    let source = "import numpy as np\ndef faasm_main():\n    with np.errstate(divide='raise'):\n        \
+                  try: np.array([1]) // 0\n        except FloatingPointError as e: return str(e)\n";
+    assert_eq!(run(&runtime, source), "divide by zero encountered in floor_divide");
+}
+
+#[test]
+fn what_numpy_imports_when_it_is_used_is_there() {
+    let source = "import sys\ndef faasm_main():\n    \
+                  return str([f'numpy.{it}' in sys.modules for it in ('fft', 'linalg', 'random')])\n";
+    assert_eq!(run(&runtime(), source), "[True, True, True]");
+}
+
 /// Statements of an import, and expressions that are to have another value in each call.
 const DRAWS: [(&str, &str); 6] = [
     ("", "np.random.random()"),

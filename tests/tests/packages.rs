@@ -26,6 +26,13 @@ fn extension_modules_are_linked() {
         (BOTH, "a.number(), b.number()", "(1, 2)"),
         ("from extensions.one._native import *", "count(1, 2, 3), Thing().value", "(3, 10)"),
         ("from extensions.two._native import *", "-Thing(), repr(Thing())", "(-2, 'a thing')"),
+        // As of a module that is loaded from a file.
+        (BOTH, "a.__name__, a.number.__module__", "('extensions.one._native', 'extensions.one._native')"),
+        (
+            "import pickle; from extensions.one import _native as a",
+            "pickle.loads(pickle.dumps(a.number))()",
+            "1",
+        ),
         // They share a C library, which is linked once.
         (BOTH, "a.next(), b.next(), a.next()", "(1, 2, 3)"),
         ("from extensions import _cpp", "_cpp.sorted()", "'three:5 one:3 '"),

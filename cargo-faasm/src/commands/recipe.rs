@@ -14,6 +14,7 @@ use crate::error::{Exit, input};
 use crate::package::{self, Place};
 use crate::progress::Steps;
 use crate::shell::{self, Shell};
+use crate::units::show_size;
 use crate::{image, layout};
 
 mod test;
@@ -141,7 +142,14 @@ fn build(shell: &Shell, global: &Global, format: Format, directory: &Path) -> an
     } else {
         count(libraries.len(), "library")
     };
+    let size = package.size()?;
     shell.status("Finished", format_args!("{} {} with {what}", package.name, package.version));
+    if libraries.is_empty() {
+        shell.status(
+            "Size",
+            format_args!("{} of code, {} of files", show_size(size.code), show_size(size.files)),
+        );
+    }
     match format {
         Format::Human => {
             let text: String = modules.iter().map(|it| format!("{it}\n")).collect();
@@ -149,7 +157,8 @@ fn build(shell: &Shell, global: &Global, format: Format, directory: &Path) -> an
         }
         Format::Json => shell::json(&json!({
             "reason": "recipe-built", "name": package.name, "version": package.version, "site": package.site(),
-            "modules": modules, "libraries": libraries,
+            "modules": modules, "libraries": libraries, "top_level": package.top_level()?,
+            "code_bytes": size.code, "file_bytes": size.files,
         }))?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,11 +1,13 @@
 //! CPython, built twice from one source: natively, to build and byte-compile with, and for WebAssembly.
 
+mod ctypes;
 mod libraries;
 mod native;
 mod stdlib;
 mod wasm;
 mod zlib;
 
+pub(crate) use ctypes::{MODULE as CTYPES, ctypes};
 pub use native::{Native, native};
 pub use stdlib::{Stdlib, stdlib};
 pub(crate) use stdlib::{byte_compile, library_path};

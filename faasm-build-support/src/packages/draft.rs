@@ -59,7 +59,6 @@ pub fn draft(cx: &Context, name: &str, version: Option<&Version>) -> Result<Draf
     let mut recipe = Recipe::default();
     recipe.package.name.clone_from(&project);
     recipe.package.version = version.to_string();
-    recipe.package.top_level = top_level(&top, &project)?;
     recipe.source.pypi = Some(format!("{project}=={version}"));
     recipe.source.sha256 = Some(sha256.to_owned());
     let environment = Environment::sandbox(cpython::VERSION);
@@ -169,36 +168,6 @@ fn backend(source: &Path) -> Result<String> {
     Ok(module.split(['.', ':']).next().unwrap_or_default().to_owned())
 }
 
-/// The modules at the top of `site-packages`: as the source says it, else the packages that lie in it, else the name.
-fn top_level(source: &Path, project: &str) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for directory in [source.to_path_buf(), source.join("src"), source.join("python"), source.join("lib")] {
-        for path in entries(&directory)? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.ends_with(".egg-info") || name.ends_with(".dist-info") {
-                if let Ok(text) = fs::read_to_string(path.join("top_level.txt")) {
-                    // Stubs for type checkers are listed as well, and are no modules.
-                    let is_module = |it: &&str| !it.is_empty() && !it.contains('-');
-                    let mut modules: Vec<String> =
-                        text.lines().filter(is_module).map(str::to_owned).collect();
-                    modules.sort();
-                    return Ok(modules);
-                }
-            } else if path.join("__init__.py").is_file()
-                && !["bench", "benchmarks", "docs", "examples", "test", "tests"].contains(&&*name)
-            {
-                found.push(name);
-            }
-        }
-    }
-    found.sort();
-    found.dedup();
-    if found.is_empty() {
-        found.push(project.replace('-', "_"));
-    }
-    Ok(found)
-}
-
 fn only_directory(directory: &Path) -> Result<PathBuf> {
     let entries = entries(directory)?;
     Ok(match entries.as_slice() {
@@ -243,33 +212,5 @@ mod tests {
             assert_eq!(backend(directory.path()).unwrap(), expected, "{text}");
         }
         assert_eq!(backend(tempfile::tempdir().unwrap().path()).unwrap(), "setuptools");
-    }
-
-    #[test]
-    fn top_level_modules_are_found() {
-        let make = |files: &[(&str, &str)]| {
-            let directory = tempfile::tempdir().unwrap();
-            for (name, text) in files {
-                let path = directory.path().join(name);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(path, text).unwrap();
-            }
-            top_level(directory.path(), "a-b").unwrap()
-        };
-        assert_eq!(
-            make(&[("a.egg-info/top_level.txt", "yaml\n_yaml\nyaml-stubs\n"), ("other/__init__.py", "")]),
-            ["_yaml", "yaml"]
-        );
-        assert_eq!(make(&[("src/a.egg-info/top_level.txt", "x\n")]), ["x"]);
-        assert_eq!(
-            make(&[
-                ("src/y/__init__.py", ""),
-                ("tests/__init__.py", ""),
-                ("bench/__init__.py", ""),
-                ("python/x/__init__.py", "")
-            ]),
-            ["x", "y"]
-        );
-        assert_eq!(make(&[("setup.py", "")]), ["a_b"]);
     }
 }

@@ -13,26 +13,45 @@ const LEFT_OUT_EXTENSIONS: [&str; 8] = ["a", "c", "h", "hpp", "pxd", "pyi", "pyx
 
 /// Puts what is below `site` into `root`, without what no program needs. Which tests are among that, `build` says.
 pub(crate) fn install(site: &Path, root: &Path, build: &Build) -> Result<()> {
-    install_below(site, root, "", build)
+    fs::create_dir_all(root).map_err(Error::io("create the directory", root))?;
+    for_each(site, "", build, &mut |path, relative| {
+        let to = root.join(relative);
+        let parent = to.parent().unwrap_or(root);
+        fs::create_dir_all(parent).map_err(Error::io("create the directory", parent))?;
+        fs_util::link_or_copy(path, &to)
+    })
 }
 
-/// `prefix` is the path of `site` below that of the package, with a slash at its end.
-fn install_below(site: &Path, root: &Path, prefix: &str, build: &Build) -> Result<()> {
-    fs::create_dir_all(root).map_err(Error::io("create the directory", root))?;
+/// The bytes of what [`install`] puts into an image.
+pub(crate) fn size(site: &Path, build: &Build) -> Result<u64> {
+    let mut size = 0;
+    for_each(site, "", build, &mut |path, _| {
+        size += path.metadata().map_err(Error::io("read", path))?.len();
+        Ok(())
+    })?;
+    Ok(size)
+}
+
+/// Calls `act` with each file that is needed, and its path below that of the package. `prefix` is that of `site`, with a slash at
+/// its end.
+fn for_each(
+    site: &Path,
+    prefix: &str,
+    build: &Build,
+    act: &mut impl FnMut(&Path, &str) -> Result<()>,
+) -> Result<()> {
     for entry in fs::read_dir(site).map_err(Error::io("read the directory", site))? {
         let entry = entry.map_err(Error::io("read the directory", site))?;
         let (path, name) = (entry.path(), entry.file_name());
-        let (to, relative) = (root.join(&name), format!("{prefix}{}", name.to_string_lossy()));
+        let relative = format!("{prefix}{}", name.to_string_lossy());
         if path.is_dir() {
             if name != "__pycache__" {
-                install_below(&path, &to, &format!("{relative}/"), build)?;
+                for_each(&path, &format!("{relative}/"), build, act)?;
             }
         } else if !is_left_out(&path) && !is_test(&relative, build) {
-            fs_util::link_or_copy(&path, &to)?;
+            act(&path, &relative)?;
         }
     }
-    // A directory of headers alone leaves nothing. `fs::remove_dir` refuses others.
-    let _ = fs::remove_dir(root);
     Ok(())
 }
 
@@ -102,7 +121,7 @@ mod tests {
         ] {
             let path = site.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "").unwrap();
+            fs::write(path, "x").unwrap();
         }
         let installed = |tests: bool| {
             let root = directory.path().join(format!("root-{tests}"));
@@ -121,6 +140,10 @@ mod tests {
             }
             all.sort();
             assert!(!root.join("a/include").exists());
+            assert_eq!(
+                size(&site, &Build { unvendor_tests: !tests, ..Build::default() }).unwrap(),
+                all.len() as u64
+            );
             all
         };
         assert_eq!(installed(false), ["a/data.json", "a/testing/y.py", "a/x.py"]);

@@ -8,7 +8,7 @@ mod wasi_sdk;
 pub(crate) mod zig;
 
 pub use cxx::{Cxx, cxx};
-pub(crate) use substitutes::substitutes;
+pub(crate) use substitutes::{Substitutes, substitutes};
 
 use std::env;
 use std::fs;

@@ -249,11 +249,6 @@ fn tests(report: &mut Report<'_>, recipe: &Recipe) {
             report.error(format!("test/source-files/{number}"), format!("`{path}` is outside of the source"));
         }
     }
-    let is_package = recipe.build.package_type == PackageType::Package;
-    if is_package && recipe.package.top_level.is_empty() && test.imports.is_empty() {
-        report
-            .warn("test", "nothing is tested: neither `package/top-level` nor `test/imports` names a module");
-    }
 }
 
 fn file(report: &mut Report<'_>, directory: &Path, key: &str, path: &str) {

@@ -79,7 +79,6 @@ fn each_rule() {
             "package/_disabled",
             "not used",
         ),
-        (format!("package: {{name: a, version: 1}}\n{source}"), warning, None, "test", "nothing is tested"),
         (own("source: {}"), error, Some(2), "source", "nowhere"),
         (own("source:\n  url: https://example.org/a.zip\n"), error, Some(2), "source", "sha256"),
         (

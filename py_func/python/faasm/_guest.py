@@ -65,6 +65,13 @@ def prepare(preloads):
             importlib.import_module(name)
         except BaseException as exception:
             return _fail(exception)
+    if "numpy" in sys.modules:
+        try:
+            from faasm import _numpy
+
+            _numpy.prepare()
+        except BaseException as exception:
+            return _fail(exception)
     _find_numpy_generator()
     _warm_up()
     return _settle(True)

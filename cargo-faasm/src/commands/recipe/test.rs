@@ -26,8 +26,9 @@ const NO_LIMITS: Limits = Limits { timeout: None, memory: None, output: None };
 /// Where tests find the files of the source that they need, which are their current directory.
 const FILES: &str = "/suite";
 
-/// What pytest is to do without in the sandbox: streams that are duplicated, signals, and a cache for the next run.
-const PYTEST_OPTIONS: &str = "--capture=sys -p no:faulthandler -p no:cacheprovider";
+/// What pytest is to do without in the sandbox: streams that are duplicated, signals, a cache for the next run, and directories of
+/// other users, of which it asks whether one is its own, since files have no owners here.
+const PYTEST_OPTIONS: &str = "--capture=sys -p no:faulthandler -p no:cacheprovider --basetemp=/tmp/pytest";
 
 /// What of the recipe's suite is run.
 pub(super) enum Suite<'a> {
@@ -67,13 +68,16 @@ pub(super) fn run(
     }
     let built = image.build_in(&cx)?;
     let files = if commands.is_empty() { None } else { Some(files(&cx, &recipe, directory)?) };
+    let modules = [&recipe.test.imports, &recipe.package.top_level].into_iter().find(|it| !it.is_empty());
+    let modules = match modules {
+        Some(named) => named.clone(),
+        None => packages::build_recipe(&cx, directory, &super::folders(global, directory)?)?.top_level()?,
+    };
     drop(steps);
 
     let runtime = call::runtime(built.directory(), NO_LIMITS, None)?;
-    let modules =
-        if recipe.test.imports.is_empty() { &recipe.package.top_level } else { &recipe.test.imports };
     let mut failed = Vec::new();
-    for module in modules {
+    for module in &modules {
         let command = ["-c".to_owned(), format!("import {module}")];
         let problem = problem(runtime.interpreter().arguments(command).all_to_stderr().run()?);
         match format {

@@ -1,5 +1,6 @@
 //! Taking extension modules out of an installed package.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,35 @@ pub(super) fn collect(package: &str, site: &Path, objects: &Path) -> Result<Vec<
     Ok(modules)
 }
 
+/// The names of packages and modules that lie at the top of `site`, without those of a package's own extension modules, which are
+/// elsewhere.
+pub(super) fn top_level(site: &Path) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(site).map_err(Error::io("read the directory", site))? {
+        let path = entry.map_err(Error::io("read the directory", site))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let module = match name.strip_suffix(".py") {
+            Some(stem) => Some(stem.to_owned()),
+            // A directory of data is a package as well, but nobody means it.
+            None if path.is_dir() && has_modules(&path)? => Some(name),
+            None => None,
+        };
+        names.extend(module.filter(|it| is_identifier(it)));
+    }
+    Ok(names)
+}
+
+/// Whether there is a file in Python in a directory, or below it.
+fn has_modules(directory: &Path) -> Result<bool> {
+    for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
+        let path = entry.map_err(Error::io("read the directory", directory))?.path();
+        if path.extension().is_some_and(|it| it == "py") || (path.is_dir() && has_modules(&path)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The function that initialises a module, as it is called in the image: with the module's full name, since the last part of it is
 /// not unique.
 pub(crate) fn init_symbol(module: &str) -> String {
@@ -76,12 +106,13 @@ fn dotted_name(path: &Path) -> Option<String> {
     let text = path.to_str()?;
     let stem = SUFFIXES.iter().find_map(|suffix| text.strip_suffix(suffix))?;
     let parts: Vec<&str> = stem.split('/').collect();
-    let identifier = |part: &&str| {
-        !part.is_empty()
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            && !part.starts_with(|c: char| c.is_ascii_digit())
-    };
-    parts.iter().all(identifier).then(|| parts.join("."))
+    parts.iter().all(|it| is_identifier(it)).then(|| parts.join("."))
+}
+
+fn is_identifier(text: &str) -> bool {
+    !text.is_empty()
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -100,6 +131,26 @@ mod tests {
         ] {
             assert_eq!(dotted_name(Path::new(path)).as_deref(), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn what_lies_at_the_top_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        for path in [
+            "a/__init__.py",
+            "namespace/b/c.py",
+            "six.py",
+            "a-1.dist-info/METADATA",
+            "a-stubs/__init__.pyi",
+            "share/man.1",
+            "x.pth",
+        ] {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let names = top_level(directory.path()).unwrap();
+        assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "namespace", "six"]);
     }
 
     #[test]

@@ -139,6 +139,7 @@ impl Environment {
         path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
 
         let mut compile: Vec<String> = DEFINES.map(str::to_owned).into();
+        compile.extend(["-isystem".to_owned(), tools.substitutes.include.display().to_string()]);
         compile.extend(flags.c.iter().cloned());
         compile.extend(host("include").iter().map(|it| format!("-I{}", it.display())));
         let mut cxx = tools.cxx.flags.clone();
@@ -156,6 +157,7 @@ impl Environment {
         );
         // A program of a probe that is C++ needs the library; one that is C does not mind it.
         link.extend(tools.cxx.libraries.iter().map(|it| it.display().to_string()));
+        link.push(tools.substitutes.archive.display().to_string());
 
         let data = SYSCONFIG_DATA.trim_end_matches(".py");
         Ok([

@@ -16,6 +16,7 @@ mod wrapper;
 
 pub(crate) use collect::init_symbol;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::fs_util;
 use crate::packages::install;
 use crate::progress::Context;
-use crate::toolchain::{self, Cxx, Toolchain};
+use crate::toolchain::{self, Cxx, Substitutes, Toolchain};
 
 /// Raised when what is done here changes what it makes.
 const RECIPE: &str = "1";
@@ -39,11 +40,19 @@ const RECIPE: &str = "1";
 pub struct Tools {
     pub(crate) toolchain: Toolchain,
     pub(crate) cxx: Cxx,
+    pub(crate) substitutes: Substitutes,
     pub(crate) native: Native,
     pub(crate) python: Wasm,
 }
 
 impl Tools {
+    /// All that is needed for packages besides what every image is built with.
+    pub(crate) fn with(cx: &Context, toolchain: Toolchain, native: Native, python: Wasm) -> Result<Self> {
+        let cxx = toolchain::cxx(cx, &toolchain)?;
+        let substitutes = toolchain::substitutes(cx, &toolchain)?;
+        Ok(Self { toolchain, cxx, substitutes, native, python })
+    }
+
     /// The tools, built if they are not in the cache.
     ///
     /// # Errors
@@ -51,10 +60,9 @@ impl Tools {
     /// When a source or toolchain cannot be had, or a build fails.
     pub fn new(cx: &Context) -> Result<Self> {
         let toolchain = toolchain::wasi(cx)?;
-        let cxx = toolchain::cxx(cx, &toolchain)?;
         let python = cpython::wasm(cx, &toolchain)?;
         let native = cpython::native(cx)?;
-        Ok(Self { toolchain, cxx, native, python })
+        Self::with(cx, toolchain, native, python)
     }
 }
 
@@ -113,6 +121,38 @@ impl Package {
         Ok(modules)
     }
 
+    /// What can be imported of it without naming a module within another one: what it has at the top of `site-packages`, sorted.
+    ///
+    /// # Errors
+    ///
+    /// When a directory cannot be read.
+    pub fn top_level(&self) -> Result<Vec<String>> {
+        let mut names =
+            if self.site().is_dir() { collect::top_level(&self.site())? } else { BTreeSet::new() };
+        let modules = self.modules()?;
+        names.extend(modules.iter().filter_map(|(name, _)| Some(name.split('.').next()?.to_owned())));
+        Ok(names.into_iter().collect())
+    }
+
+    /// What it adds to an image.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read.
+    pub fn size(&self) -> Result<Size> {
+        let site = self.site();
+        let files = if site.is_dir() { install::size(&site, &self.build)? } else { 0 };
+        let mut code = 0;
+        for (_, object) in self.modules()? {
+            let bytes = fs::read(&object).map_err(Error::io("read", &object))?;
+            code += faasm_wasm_link::object::size(&bytes).map_err(|error| Error::Package {
+                package: self.name.clone(),
+                reason: format!("failed to {error} of {}", object.display()),
+            })?;
+        }
+        Ok(Size { files, code })
+    }
+
     /// A C library's archives, which the image is linked with once.
     ///
     /// # Errors
@@ -131,6 +171,15 @@ impl Package {
         paths.sort();
         Ok(paths)
     }
+}
+
+/// How much an image becomes larger by a package, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Files, without tests, type stubs and what else no program reads.
+    pub files: u64,
+    /// Code and data of extension modules, in WebAssembly. C libraries come to that.
+    pub code: u64,
 }
 
 /// Builds a recipe, which lies in `folder`, with packages that it says to need when it is built.
@@ -184,6 +233,7 @@ fn key(tools: &Tools, recipe: &Recipe, folder: &Path, host: &[Package]) -> Resul
         .value("wrapper", wrapper::key().hex())
         .value("python", tools.python.key.hex())
         .value("c++", tools.cxx.key.hex())
+        .value("substitutes", tools.substitutes.key.hex())
         .value("package", format!("{} {}", recipe.package.name, recipe.package.version))
         .value("source", format!("{:?}", recipe.source))
         .value("build", format!("{:?}", recipe.build))

@@ -1,6 +1,6 @@
 /* The floating-point environment. In WebAssembly no operation leaves a flag behind, and the functions of C's library do nothing.
  * Here, flags that a program raises itself are kept until it clears them. That is how NumPy's linear algebra reports a matrix that
- * it can do nothing with. They have no names in <fenv.h>, so whoever uses them gives them numbers of its own. */
+ * it can do nothing with. The header beside this names them. */
 #include <fenv.h>
 
 static int flags;
@@ -25,6 +25,18 @@ int fegetenv(fenv_t *environment) {
 int fesetenv(const fenv_t *environment) {
     flags = environment == FE_DFL_ENV ? 0 : (int)environment->__cw;
     return 0;
+}
+
+int feholdexcept(fenv_t *environment) {
+    fegetenv(environment);
+    flags = 0;
+    return 0;
+}
+
+int feupdateenv(const fenv_t *environment) {
+    int raised = flags;
+    fesetenv(environment);
+    return feraiseexcept(raised);
 }
 
 /* The library has these in the same object file, of which there must be no second one. */
