@@ -32,6 +32,7 @@ Commands:
   state        Read and change the state of users
   logs         Show the last calls that a server has made, and what they wrote
   flush        Have a server forget what it has loaded
+  upgrade      Have a server run another runtime, while it goes on to answer
   token        Make a token for a server, and print it
   add          Add Python packages to the image
   remove       Remove Python packages from the image
@@ -229,7 +230,7 @@ fn an_unknown_command() {
     Place::new().faasm("uplaod").assert().code(2).stdout_eq("").stderr_eq(str![[r#"
 error: unrecognized subcommand 'uplaod'
 
-  tip: some similar subcommands exist: 'build', 'upload'
+  tip: some similar subcommands exist: 'build', 'upgrade', 'upload'
 
 Usage: cargo faasm [OPTIONS] <COMMAND>
 
