@@ -38,7 +38,7 @@ pub(super) fn run(
     let started = Instant::now();
     let server = server(arguments)?;
     // Without machine code each container would compile it. Code for one processor alone is for those who ask for it.
-    let default = [Target::Triple(faasm_image::host_target())];
+    let default = [Target::Named(faasm_image::host_target())];
     let targets = if contents.targets.is_empty() { &default[..] } else { contents.targets };
     let work = tempfile::tempdir().context("failed to create a temporary directory")?;
     let contents = Contents { targets, compression: COMPRESSION, ..contents.clone() };
