@@ -621,7 +621,7 @@ pub(crate) struct Package {
     pub(crate) compression: i32,
     /// Write a container image in its place, with the server, for Linux and this kind of processor: an archive of an OCI image layout, as
     /// `docker load`, `podman load` and `skopeo copy oci-archive:FILE` take it
-    #[arg(long, conflicts_with_all = ["include", "sign", "to"])]
+    #[arg(long, conflicts_with_all = ["sign", "to"])]
     pub(crate) oci: bool,
     /// Print manifests for Kubernetes, which run the container image of this name, and do nothing else
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["oci", "targets", "include", "sign", "to"])]
