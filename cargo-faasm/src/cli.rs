@@ -573,12 +573,15 @@ pub(crate) enum RecipeAction {
 
 /// Generate machine code for another processor or system
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  cargo faasm codegen --target aarch64-unknown-linux-gnu")]
+#[command(after_help = "\
+Examples:
+  cargo faasm codegen --target aarch64-unknown-linux-gnu
+  cargo faasm codegen --target x86_64-unknown-linux-gnu+v3")]
 pub(crate) struct Codegen {
-    /// The target triple
-    #[arg(long, value_name = "TRIPLE")]
+    /// The target: a triple, of x86-64 also with a level, as in `x86_64-unknown-linux-gnu+v3`
+    #[arg(long, value_name = "TARGET")]
     pub(crate) target: String,
-    /// The file to write [default: py_func-TRIPLE.cwasm]
+    /// The file to write [default: py_func-TARGET.cwasm]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
@@ -596,11 +599,12 @@ pub(crate) struct Codegen {
 #[command(after_help = "\
 Examples:
   cargo faasm package
-  cargo faasm package --target x86_64-unknown-linux-gnu --target aarch64-unknown-linux-gnu --include functions
+  cargo faasm package --target x86_64-unknown-linux-gnu+v3 --target aarch64-unknown-linux-gnu --include functions
   cargo faasm package --version 1.2.0 --sign release.key --to s3://bucket/runtimes")]
 pub(crate) struct Package {
-    /// Add machine code for a target triple, or for exactly this processor
-    #[arg(long = "target", value_name = "TRIPLE|native")]
+    /// Add machine code for a target, or for exactly this processor: a triple, of x86-64 also with a level from v2 to v4, as in
+    /// `x86_64-unknown-linux-gnu+v3`. Whoever fetches the bundle gets the code of those that suits the processor best
+    #[arg(long = "target", value_name = "TARGET|native")]
     pub(crate) targets: Vec<String>,
     /// Add what is in the store
     #[arg(long, value_name = "WHAT")]
@@ -617,7 +621,7 @@ pub(crate) struct Package {
     pub(crate) compression: i32,
     /// Write a container image in its place, with the server, for Linux and this kind of processor: an archive of an OCI image layout, as
     /// `docker load`, `podman load` and `skopeo copy oci-archive:FILE` take it
-    #[arg(long, conflicts_with_all = ["include", "sign", "to"])]
+    #[arg(long, conflicts_with_all = ["sign", "to"])]
     pub(crate) oci: bool,
     /// Print manifests for Kubernetes, which run the container image of this name, and do nothing else
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["oci", "targets", "include", "sign", "to"])]

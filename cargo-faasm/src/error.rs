@@ -244,9 +244,11 @@ fn runtime_exit(error: &RuntimeError) -> Exit {
 
 fn registry_exit(error: &RegistryError) -> Exit {
     match error {
-        RegistryError::NoFunction { .. } | RegistryError::NoVersion { .. } | RegistryError::Reserved => {
-            Exit::Input
-        }
+        RegistryError::NoFunction { .. }
+        | RegistryError::NoVersion { .. }
+        | RegistryError::Included { .. }
+        | RegistryError::NotIncluded { .. }
+        | RegistryError::Reserved => Exit::Input,
         _ => Exit::Environment,
     }
 }

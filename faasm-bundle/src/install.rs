@@ -1,9 +1,10 @@
 //! From a bundle to an image that this machine can run.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::path::Path;
 
-use faasm_image::{CodeEntry, ENGINE_VERSION, FileEntry, Image};
+use faasm_image::{CodeEntry, ENGINE_VERSION, FileEntry, Image, target_level};
 
 use crate::error::{Error, Result};
 use crate::hash;
@@ -113,7 +114,7 @@ pub fn install(
 }
 
 /// Takes the machine code of the bundle that this machine can run, if there is some. Code for one processor goes before code for all of
-/// its kind.
+/// its kind, and of that the one for those which can do most.
 fn use_code(
     made: &mut faasm_image::Manifest,
     manifest: &Manifest,
@@ -121,7 +122,7 @@ fn use_code(
     directory: &Path,
 ) -> Result<bool> {
     let mut parts: Vec<&CodePart> = manifest.code.iter().filter(|it| it.engine == ENGINE_VERSION).collect();
-    parts.sort_by_key(|it| !it.path.ends_with("-native.cwasm"));
+    parts.sort_by_key(|it| (!it.path.ends_with("-native.cwasm"), Reverse(target_level(&it.target))));
     let path = directory.join(CODE);
     for part in parts {
         let file = manifest.file(&part.path).ok_or_else(|| missing(own, &part.path))?;

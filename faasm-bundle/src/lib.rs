@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! manifest.json                     see [`Manifest`]
-//! code/<triple>.cwasm               machine code, if it was asked for
+//! code/<target>.cwasm               machine code, if it was asked for
 //! functions/<user>/<name>.py        functions, if they were asked for
 //! image/base.mem                    the memory after initialisation
 //! image/py_func.wasm                the WebAssembly module

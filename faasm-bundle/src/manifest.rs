@@ -38,7 +38,7 @@ pub struct Manifest {
     pub name: String,
     /// The version that whoever made it gave it.
     pub version: String,
-    /// The triple that its machine code is for, `multi` if it has some for several, `wasm32-wasip1` if it has none.
+    /// The target that its machine code is for, `multi` if it has some for several, `wasm32-wasip1` if it has none.
     pub target: String,
     /// The SHA-256 of what the image is, whatever its machine code; see [`ImagePart`].
     pub identity: String,
@@ -76,7 +76,7 @@ pub struct CodePart {
     pub backend: String,
     /// The engine's version.
     pub engine: String,
-    /// The target triple.
+    /// The target: a triple, of x86-64 also with a level.
     pub target: String,
     /// The fingerprint of the engine's settings.
     pub settings: String,

@@ -1,7 +1,7 @@
 //! Container images, as a layout of the Open Container Initiative, made without a container engine.
 //!
-//! The image has three layers, from what changes least to what changes most: what the server needs of an operating system, the server,
-//! and the runtime. It runs as an ordinary user, and its file system may be read-only; what it keeps is in [`HOME`].
+//! The image has layers from what changes least to what changes most: what the server needs of an operating system, the server, the
+//! runtime, and functions, if there are some. It runs as an ordinary user, and its file system may be read-only; what it keeps is in [`HOME`].
 //!
 //! See the OCI Image Format Specification 1.1 for the layout, the configuration and the media types. The archive also has the
 //! `manifest.json` by which engines that know no layouts load images; and the configuration a health check, which is Docker's own.
@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::manifest::check_version;
+use crate::write::Function;
 use layer::{Layer, Packed};
 
 /// Where the server is.
@@ -27,7 +28,10 @@ const SERVER: &str = "usr/bin/py_func";
 /// Where the runtime is.
 const RUNTIME: &str = "opt/faasm/runtime";
 
-/// Where the server keeps functions, state and files.
+/// Where functions are that the server has from the start.
+const FUNCTIONS: &str = "opt/faasm/functions";
+
+/// Where the server keeps functions that are uploaded, state and files.
 pub const HOME: &str = "/var/lib/faasm";
 
 /// The user and group that it runs as, which by convention are nobody in particular.
@@ -45,6 +49,8 @@ pub struct Container<'a> {
     pub server: &'a Path,
     /// The directory of an image with machine code that runs on all machines which the container is for.
     pub runtime: &'a Path,
+    /// The functions that the server has from the start.
+    pub functions: &'a [Function],
 }
 
 /// Writes a container image as an archive, and answers its digest. The same files make the same bytes.
@@ -64,10 +70,18 @@ pub fn write(container: &Container<'_>, path: &Path) -> Result<String> {
     server.file(SERVER, container.server, 0o755)?;
     let mut runtime = Layer::default();
     runtime.tree(RUNTIME, container.runtime)?;
-    let layers =
-        [system, server, runtime].iter().map(|it| it.pack(blobs.path())).collect::<Result<Vec<_>>>()?;
+    let mut contents = vec![("operating system", system), ("server", server), ("runtime", runtime)];
+    if !container.functions.is_empty() {
+        let mut functions = Layer::default();
+        for Function { user, name, source, extension } in container.functions {
+            functions.bytes(&format!("{FUNCTIONS}/{user}/{name}.{extension}"), source.clone(), 0o644)?;
+        }
+        contents.push(("functions", functions));
+    }
+    let layers = contents.iter().map(|it| it.1.pack(blobs.path())).collect::<Result<Vec<_>>>()?;
+    let comments: Vec<&str> = contents.iter().map(|it| it.0).collect();
 
-    let config = config(container, architecture, &layers);
+    let config = config(container, architecture, &layers, &comments);
     let config = blob(blobs.path(), &config)?;
     let manifest = json!({
         "schemaVersion": 2,
@@ -140,10 +154,21 @@ pub fn kubernetes(version: &str, image: &str) -> Result<String> {
 
 const KUBERNETES: &str = include_str!("oci/kubernetes.yaml");
 
-fn config(container: &Container<'_>, architecture: &str, layers: &[Packed]) -> Value {
+/// `comments` say what the layers are.
+fn config(container: &Container<'_>, architecture: &str, layers: &[Packed], comments: &[&str]) -> Value {
     let diffs: Vec<String> = layers.iter().map(|it| format!("sha256:{}", it.content)).collect();
-    let history = ["operating system", "server", "runtime"]
-        .map(|it| json!({ "created": EPOCH, "created_by": "cargo faasm package --oci", "comment": it }));
+    let entry =
+        |it: &&str| json!({ "created": EPOCH, "created_by": "cargo faasm package --oci", "comment": it });
+    let history: Vec<Value> = comments.iter().map(entry).collect();
+    let mut environment = vec![
+        "PATH=/usr/bin".to_owned(),
+        format!("FAASM_HOME={HOME}"),
+        format!("FAASM_IMAGE=/{RUNTIME}"),
+        format!("FAASM_LISTEN=0.0.0.0:{PORT}"),
+    ];
+    if !container.functions.is_empty() {
+        environment.push(format!("FAASM_FUNCTIONS=/{FUNCTIONS}"));
+    }
     let port = format!("{PORT}/tcp");
     json!({
         "created": EPOCH,
@@ -152,12 +177,7 @@ fn config(container: &Container<'_>, architecture: &str, layers: &[Packed]) -> V
         "config": {
             "User": format!("{USER}:{USER}"),
             "ExposedPorts": { port: {} },
-            "Env": [
-                "PATH=/usr/bin",
-                format!("FAASM_HOME={HOME}"),
-                format!("FAASM_IMAGE=/{RUNTIME}"),
-                format!("FAASM_LISTEN=0.0.0.0:{PORT}"),
-            ],
+            "Env": environment,
             "Entrypoint": [format!("/{SERVER}")],
             "Volumes": { HOME: {} },
             "WorkingDir": "/",

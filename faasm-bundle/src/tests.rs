@@ -72,7 +72,7 @@ fn installed(path: &Path, code: MachineCode) -> Result<(TempDir, Installed), Err
 
 #[test]
 fn the_same_contents_make_the_same_bytes_wherever_they_are() {
-    let targets = [Target::Native, Target::Triple(faasm_image::host_target())];
+    let targets = [Target::Native, Target::Named(faasm_image::host_target())];
     let (_one, first) = bundle(&targets);
     let (_two, second) = bundle(&[targets[1].clone(), targets[0].clone(), targets[0].clone()]);
     assert_ne!(first.path, second.path);
@@ -89,11 +89,11 @@ fn an_image_comes_out_as_it_went_in() {
         (&[Target::Native], MachineCode::Compile, true),
         (&[Target::Native], MachineCode::Trust, false),
         (
-            &[Target::Triple("aarch64-unknown-linux-gnu".to_owned())],
+            &[Target::Named("aarch64-unknown-linux-gnu".to_owned())],
             MachineCode::Trust,
             cfg!(target_arch = "x86_64"),
         ),
-        (&[Target::Triple(faasm_image::host_target())], MachineCode::Trust, false),
+        (&[Target::Named(faasm_image::host_target())], MachineCode::Trust, false),
     ] {
         let (from, written) = bundle(targets);
         let (to, installed) = installed(&written.path, code).unwrap();
@@ -111,6 +111,30 @@ fn an_image_comes_out_as_it_went_in() {
         left.sort();
         assert_eq!(left, ["functions", "licenses", "manifest.json"]);
     }
+}
+
+/// The machine code that is used is the one for the most that this processor has.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn the_best_machine_code_is_taken() {
+    let host = faasm_image::host_target();
+    let has_v2 = is_x86_feature_detected!("popcnt") && is_x86_feature_detected!("sse4.2");
+    let has_v3 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi2");
+    let has_v4 = is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl");
+    let levels = [("+v4", has_v4), ("+v3", has_v3), ("+v2", has_v2), ("", true)];
+    let targets = levels.map(|it| Target::Named(format!("{host}{}", it.0)));
+    let (_from, written) = bundle(&targets);
+    assert_eq!(written.manifest.code.len(), targets.len());
+    let (to, taken) = installed(&written.path, MachineCode::Trust).unwrap();
+    assert!(!taken.compiled);
+    let best = levels.iter().find(|it| it.1).unwrap().0;
+    assert_eq!(Image::open(to.path()).unwrap().manifest().code.target, format!("{host}{best}"));
+
+    let (_from, written) = bundle(&[targets[0].clone(), Target::Native]);
+    let (to, _) = installed(&written.path, MachineCode::Trust).unwrap();
+    assert_eq!(Image::open(to.path()).unwrap().manifest().code.target, host);
+    let (_from, written) = bundle(&[targets[1].clone()]);
+    assert_eq!(written.path.file_name().unwrap().to_str().unwrap(), format!("py_func-1.0-{host}+v3.tar.zst"));
 }
 
 #[test]
@@ -454,7 +478,7 @@ fn what_cannot_be_in_a_bundle_is_named() {
     };
     attempt("1.0", &[]).unwrap();
     assert!(attempt("a/b", &[]).unwrap_err().contains("the version \"a/b\""));
-    assert!(attempt("1", &[Target::Triple("pdp11-dec-unix".to_owned())]).is_err());
+    assert!(attempt("1", &[Target::Named("pdp11-dec-unix".to_owned())]).is_err());
     std::os::unix::fs::symlink("/etc/passwd", image_directory.join("root/link")).unwrap();
     assert!(attempt("1", &[]).unwrap_err().contains("neither a file nor a directory"));
     fs::remove_file(image_directory.join("root/link")).unwrap();

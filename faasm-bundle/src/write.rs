@@ -28,8 +28,8 @@ pub const HIGHEST_COMPRESSION: i32 = 19;
 pub enum Target {
     /// That of the image, which is for the processor of the machine that made it.
     Native,
-    /// For the baseline of a target triple.
-    Triple(String),
+    /// For a target, as [`faasm_image::compile`] takes it: a triple, of x86-64 also with a level.
+    Named(String),
 }
 
 /// A function that a bundle is to have.
@@ -212,19 +212,19 @@ fn add_code(
                 let path = format!("code/{}-native.cwasm", entry.target);
                 (path, Source::File(image.dir().join(&entry.file.file)), entry)
             }
-            Target::Triple(triple) => {
-                let path = format!("code/{triple}.cwasm");
+            Target::Named(target) => {
+                let path = format!("code/{target}.cwasm");
                 if code.iter().any(|it| it.path == path) {
                     continue;
                 }
-                progress(&format!("generating machine code for {triple}"));
+                progress(&format!("generating machine code for {target}"));
                 let wasm = image.dir().join(&image.manifest().wasm.file);
                 let wasm = fs::read(&wasm).map_err(Error::io("read", &wasm))?;
-                let compiled = faasm_image::compile(&wasm, Some(triple))?;
-                let name = format!("{triple}.cwasm");
+                let compiled = faasm_image::compile(&wasm, Some(target))?;
+                let name = format!("{target}.cwasm");
                 let file = work.path().join(&name);
                 fs::write(&file, &compiled).map_err(Error::io("write", &file))?;
-                let entry = CodeEntry::of(work.path(), &name, Some(triple))?;
+                let entry = CodeEntry::of(work.path(), &name, Some(target))?;
                 (path, Source::Bytes(compiled), entry)
             }
         };

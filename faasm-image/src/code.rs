@@ -25,7 +25,8 @@ pub(crate) const BACKEND: &str = "cranelift";
 /// Compiles a WebAssembly module to machine code that [`Code::load`] takes.
 ///
 /// Without a target, the code is for exactly this machine's processor and uses all its features; with a target triple,
-/// for the baseline of that architecture. The module's data segments are left out: [`boot_memory`](crate::boot_memory)
+/// for the baseline of that architecture; with a triple of x86-64 and a level, such as `x86_64-unknown-linux-gnu+v3`, for
+/// processors of that level and above. The module's data segments are left out: [`boot_memory`](crate::boot_memory)
 /// has their content.
 ///
 /// Fails if the module has state besides its memory that an image would lose: table contents that code changes,

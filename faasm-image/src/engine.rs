@@ -8,10 +8,9 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use target_lexicon::Triple;
 use wasmtime::{Config, Engine, Inlining, ModuleVersionStrategy, OptLevel, WasmFeatures};
 
-use crate::{Error, Result, file, memory::Creator};
+use crate::{Error, Result, file, host_target, memory::Creator, target};
 
 /// The version of the engine that compiles and runs guests, as it is written into manifests.
 pub const ENGINE_VERSION: &str = wasmtime_environ::VERSION;
@@ -53,20 +52,6 @@ pub fn fingerprint(target: Option<&str>) -> Result<String> {
     Ok(file::hex(hasher.0))
 }
 
-/// The target triple of this machine, which [`compile`](crate::compile) makes code for unless told otherwise.
-pub fn host_target() -> String {
-    target_lexicon::HOST.to_string()
-}
-
-/// Whether code for `target` is for this machine's architecture and system. It does not depend on the rest of the
-/// triple, such as the C library.
-pub(crate) fn is_host(target: &str) -> bool {
-    let host = target_lexicon::HOST;
-    target.parse::<Triple>().is_ok_and(|target| {
-        target.architecture == host.architecture && target.operating_system == host.operating_system
-    })
-}
-
 /// The engine that runs guests. There is one for the process: its memories are mapped from images by [`Creator`].
 pub(crate) fn engine() -> Result<&'static Engine> {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
@@ -79,8 +64,8 @@ pub(crate) fn engine() -> Result<&'static Engine> {
     Ok(ENGINE.get_or_init(|| engine))
 }
 
-/// An engine that only compiles. A named target gets code for its baseline processor; no target, code for exactly
-/// this machine's processor.
+/// An engine that only compiles. A named target gets code for its baseline processor, or the level that it names; no
+/// target, code for exactly this machine's processor.
 pub(crate) fn compiler(target: Option<&str>) -> Result<Engine> {
     config(target)
         .and_then(|config| Engine::new(&config))
@@ -88,10 +73,7 @@ pub(crate) fn compiler(target: Option<&str>) -> Result<Engine> {
 }
 
 fn config(target: Option<&str>) -> wasmtime::Result<Config> {
-    let mut config = Config::new();
-    if let Some(target) = target {
-        config.target(target)?;
-    }
+    let mut config = target.map_or_else(|| Ok(Config::new()), target::config)?;
     // By default the engine takes code of any patch release. A patch release may fix the compiler, so code made by
     // another one is to be made again.
     config.module_version(ModuleVersionStrategy::Custom(format!("{ENGINE_VERSION}.{CONVENTION}")))?;

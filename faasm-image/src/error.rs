@@ -91,7 +91,7 @@ pub enum Error {
     /// The engine cannot be set up on this platform or for this target.
     #[error("set up the engine for {target}")]
     Engine {
-        /// The target triple.
+        /// The target.
         target: String,
         /// What the engine says.
         source: wasmtime::Error,

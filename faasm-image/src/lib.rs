@@ -28,17 +28,19 @@ mod file;
 mod manifest;
 mod memory;
 mod snapshot;
+mod target;
 mod thread;
 
 pub mod host;
 
 pub use code::{Code, Fault, Guest, Limits, Program, Spent, Stopper, compile};
 pub use deadline::Interrupt;
-pub use engine::{ENGINE_VERSION, fingerprint, host_target};
+pub use engine::{ENGINE_VERSION, fingerprint};
 pub use error::Error;
 pub use manifest::{CodeEntry, FORMAT, FileEntry, Image, Manifest};
 pub use memory::MemoryImage;
 pub use snapshot::boot_memory;
+pub use target::{host_target, target_level};
 
 /// The crate's result type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

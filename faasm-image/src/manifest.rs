@@ -18,7 +18,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Code, ENGINE_VERSION, Error, MemoryImage, Result, code::BACKEND, engine, file};
+use crate::{
+    Code, ENGINE_VERSION, Error, MemoryImage, Result, code::BACKEND, engine, file, host_target, target,
+};
 
 /// The version of the manifest's format and of the files' meaning. A program reads only its own.
 pub const FORMAT: u64 = 1;
@@ -73,9 +75,9 @@ pub struct CodeEntry {
     pub backend: String,
     /// The engine's version.
     pub engine: String,
-    /// The target triple it is for.
+    /// The target it is for: a triple, of x86-64 also with a level, as [`compile`](crate::compile) takes it.
     pub target: String,
-    /// The [`fingerprint`](crate::fingerprint) of the engine's settings for that target. Which features of the
+    /// The [`fingerprint`](crate::fingerprint) of the engine's settings for that target. Which features of this machine's
     /// processor the code uses is not in it: the code itself says that, and one processor may run code for another.
     pub settings: String,
 }
@@ -84,7 +86,7 @@ impl CodeEntry {
     /// Describes the file `name` in `dir`, which this version of the crate compiled for `target`; `None` stands for
     /// this machine, as in [`compile`](crate::compile).
     pub fn of(dir: &Path, name: &str, target: Option<&str>) -> Result<CodeEntry> {
-        let target = target.map_or_else(engine::host_target, str::to_owned);
+        let target = target.map_or_else(host_target, str::to_owned);
         Ok(CodeEntry {
             file: FileEntry::of(dir, name)?,
             backend: BACKEND.to_owned(),
@@ -156,8 +158,8 @@ impl Image {
         };
         expect("the backend", &code.backend, BACKEND)?;
         expect("engine version", &code.engine, ENGINE_VERSION)?;
-        if !engine::is_host(&code.target) {
-            expect("the target", &code.target, &engine::host_target())?;
+        if !target::is_host(&code.target) {
+            expect("the target", &code.target, &host_target())?;
         }
         expect("engine settings", &code.settings, &engine::fingerprint(Some(&code.target))?)?;
 

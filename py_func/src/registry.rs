@@ -23,6 +23,8 @@ mod bucket;
 mod bundles;
 mod error;
 mod files;
+#[cfg(feature = "bundles")]
+mod layered;
 #[cfg(feature = "server")]
 mod runtimes;
 mod storage;
@@ -47,6 +49,8 @@ pub use bucket::Bucket;
 pub use bundles::{Fetch, Fetched};
 pub use error::RegistryError;
 use files::{Lock, io};
+#[cfg(feature = "bundles")]
+pub use layered::Layered;
 pub use storage::Storage;
 
 /// The name under which a runtime is uploaded, which no function can have.

@@ -77,6 +77,12 @@ fn what_one_machine_publishes_another_one_runs() {
     let said = server.kill();
     assert!(said.contains("python/hello was left as it is") && said.contains("it was there"), "{said}");
 
+    // A plus sign in a name is one in a store of objects, too.
+    let plus = package("--target native --sign key --to s3://bucket/runtimes").replace("1.0", "1.0+1");
+    let plus = one.run(&plus).trim().to_owned();
+    assert!(s3.objects().contains(&format!("runtimes/py_func-1.0+1-{target}.tar.zst")), "{:?}", s3.objects());
+    two.run(&format!("fetch {plus} --trust key.pub"));
+
     // Without a key it is compiled.
     let three = Machine::new(Some(s3.address));
     let fetched: Value =
@@ -411,10 +417,10 @@ fn sha256(content: &[u8]) -> String {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_container_image_is_one_and_runs() {
-    let machine = Machine::new(None);
+    let machine = publisher(None);
     let server = env!("CARGO_BIN_EXE_py_func-under-test");
     // Its own machine code, so that this test need not compile any.
-    let command = package(&format!("--oci --target native --server {server}"));
+    let command = package(&format!("--oci --include functions --target native --server {server}"));
     let path = machine.run(&command).trim().to_owned();
     let archive = fs::read(&path).unwrap();
     machine.run(&format!("{command} --output elsewhere"));
@@ -444,7 +450,9 @@ fn a_container_image_is_one_and_runs() {
     assert_eq!(config["rootfs"]["type"], "layers");
     let diffs = config["rootfs"]["diff_ids"].as_array().unwrap();
     let layers = manifest["layers"].as_array().unwrap();
-    assert_eq!((layers.len(), config["history"].as_array().unwrap().len()), (diffs.len(), diffs.len()));
+    let comments: Vec<_> = config["history"].as_array().unwrap().iter().map(|it| &it["comment"]).collect();
+    assert_eq!(comments, ["operating system", "server", "runtime", "functions"]);
+    assert_eq!(layers.len(), diffs.len());
 
     // Its layers make a root in which the server runs, as the user and with the environment that the configuration says.
     let root = machine.work().join("root");
@@ -492,9 +500,19 @@ fn a_container_image_is_one_and_runs() {
         thread::sleep(Duration::from_millis(50));
     }
     if healthy {
-        fs::write(machine.work().join("hello.py"), HELLO).unwrap();
-        machine.run(&format!("upload python hello --url {url}"));
-        assert_eq!(machine.run(&format!("invoke python hello --data you --url {url}")), "hello you");
+        let at = format!("--url {url}");
+        let invoke = |name: &str| machine.run(&format!("invoke python {name} --data you {at}"));
+        assert_eq!(invoke("hello"), "hello you", "the function of the image");
+        // What is uploaded goes before it, and can be removed; what is in the image cannot.
+        fs::write(machine.work().join("hello.py"), HELLO.replace("hello ", "bye ")).unwrap();
+        machine.run(&format!("upload python hello {at}"));
+        machine.run(&format!("upload python other hello.py {at}"));
+        assert_eq!((invoke("hello"), invoke("other")), ("bye you".to_owned(), "bye you".to_owned()));
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+        let remove = || client.delete(format!("{url}/p/python/hello")).send().unwrap().status().as_u16();
+        assert_eq!((remove(), remove()), (204, 409));
+        assert_eq!(invoke("hello"), "hello you");
     }
     serving.kill().unwrap();
     let said = text(&serving.wait_with_output().unwrap().stderr);

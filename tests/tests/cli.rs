@@ -246,7 +246,7 @@ error: there is no code generator for the target "pdp11-dec-unix"
   caused by: failed to set up the engine for pdp11-dec-unix
   caused by: Unrecognized architecture: pdp11
 
-hint: targets are, for example, aarch64-apple-darwin, aarch64-unknown-linux-gnu, aarch64-unknown-linux-musl, x86_64-apple-darwin, x86_64-unknown-linux-gnu, x86_64-unknown-linux-musl
+hint: targets are, for example, aarch64-apple-darwin, aarch64-unknown-linux-gnu, aarch64-unknown-linux-musl, x86_64-apple-darwin, x86_64-unknown-linux-gnu, x86_64-unknown-linux-gnu+v3, x86_64-unknown-linux-musl
 
 "#]]);
 }

@@ -465,6 +465,10 @@ fn code_for_another_processor() {
     assert_eq!(&code[..4], b"\x7fELF");
     // e_machine of an ELF file; 183 is EM_AARCH64.
     assert_eq!(code[18], 183);
+    if cfg!(not(target_arch = "aarch64")) {
+        let refused = faasm_image::Code::load(&place.path().join("code")).err().unwrap();
+        assert!(matches!(refused, faasm_image::Error::Load { .. }), "{refused}");
+    }
 }
 
 #[test]

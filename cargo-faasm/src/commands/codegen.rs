@@ -17,7 +17,7 @@ use crate::shell::{self, Shell};
 use crate::units::{show_duration, show_size};
 
 /// Targets that are proposed, if the compiler that is built in knows them.
-const COMMON_TARGETS: [&str; 8] = [
+const COMMON_TARGETS: [&str; 9] = [
     "aarch64-apple-darwin",
     "aarch64-unknown-linux-gnu",
     "aarch64-unknown-linux-musl",
@@ -25,6 +25,7 @@ const COMMON_TARGETS: [&str; 8] = [
     "s390x-unknown-linux-gnu",
     "x86_64-apple-darwin",
     "x86_64-unknown-linux-gnu",
+    "x86_64-unknown-linux-gnu+v3",
     "x86_64-unknown-linux-musl",
 ];
 

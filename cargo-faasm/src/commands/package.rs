@@ -104,7 +104,7 @@ fn targets(names: &[String]) -> anyhow::Result<Vec<Target>> {
             return Ok(Target::Native);
         }
         super::codegen::check_target(name)?;
-        Ok(Target::Triple(name.clone()))
+        Ok(Target::Named(name.clone()))
     };
     names.iter().map(target).collect()
 }

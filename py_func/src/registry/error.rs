@@ -51,6 +51,26 @@ pub enum RegistryError {
     #[error("use the name `{}` for a function: it stands for the runtime", super::RUNTIME_NAME)]
     Reserved,
 
+    /// A function was to be removed that is below the storage.
+    #[cfg(feature = "bundles")]
+    #[error("remove the function {user}/{name}: it was not uploaded, the server comes with it")]
+    Included {
+        /// Whose function.
+        user: String,
+        /// Which function.
+        name: String,
+    },
+
+    /// A file below the storage is no function that can be called.
+    #[cfg(feature = "bundles")]
+    #[error("include the function {}: {reason}", path.display())]
+    NotIncluded {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// A file of the store is not what was written there.
     #[error("read {}: {reason}", path.display())]
     Damaged {
@@ -104,6 +124,14 @@ impl RegistryError {
             #[cfg(feature = "server")]
             Self::NoRuntime { .. } => Some("send a bundle, or a py_func.wasm".to_owned()),
             Self::NoVersion { .. } => Some("`cargo faasm list --versions` shows what there is".to_owned()),
+            #[cfg(feature = "bundles")]
+            Self::Included { user, name } => Some(format!(
+                "`cargo faasm upload {user} {name} FILE` adds a version that is called in its place"
+            )),
+            #[cfg(feature = "bundles")]
+            Self::NotIncluded { .. } => {
+                Some("name a directory that has files USER/FUNCTION.py, .zip, .tar or .tar.gz".to_owned())
+            }
             Self::Damaged { .. } => Some("upload it again".to_owned()),
             Self::NoDataDirectory { .. } => {
                 Some("set FAASM_HOME to a directory that can be written".to_owned())

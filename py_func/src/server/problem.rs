@@ -223,6 +223,10 @@ impl From<RegistryError> for Problem {
             RegistryError::Runtime(error) => (*error).into(),
             RegistryError::NoFunction { .. } => Self::new(StatusCode::NOT_FOUND, "no-function", detail),
             RegistryError::NoVersion { .. } => Self::no_version(detail),
+            RegistryError::Included { .. } => {
+                let hint = "upload a version that is called in its place";
+                Self::new(StatusCode::CONFLICT, "included", detail).hint(hint)
+            }
             RegistryError::NoRuntime { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "runtime", detail),
             RegistryError::Reserved => Self::bad_request("name", detail),
             RegistryError::Bundle(error @ faasm_bundle::Error::Store { .. }) => {

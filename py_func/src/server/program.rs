@@ -3,6 +3,7 @@
 //! ```text
 //! py_func --image DIR --listen 0.0.0.0:8080 --tokens FILE
 //! py_func --runtime s3://bucket/py_func-1.2.0-x86_64-unknown-linux-gnu.tar.zst --trust release.pub
+//! py_func --image DIR --functions DIR
 //! py_func --storage s3://bucket/production --listen 0.0.0.0:8080 --tokens FILE
 //! py_func token --tokens FILE alice bob
 //! ```
@@ -23,7 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use super::{Access, Limits, Server, ServerError, Settings, Tls, Tokens};
-use crate::registry::{Bucket, Fetch, Registry, RegistryError, Storage, StoredRuntime};
+use crate::registry::{Bucket, Fetch, Layered, Registry, RegistryError, Storage, StoredRuntime};
 use crate::runtime::Runtime;
 
 /// Runs Python functions over HTTP, each call in a sandbox of its own
@@ -77,6 +78,10 @@ struct Serve {
     /// Where functions are, in place of the store, for several servers to share: a URL that begins with s3://, gs:// or az://
     #[arg(long, value_name = "URL", env = "FAASM_STORAGE", hide_env_values = true)]
     storage: Option<String>,
+    /// Functions to have besides those that are uploaded, which go before them: a directory of files USER/FUNCTION.py, .zip, .tar or
+    /// .tar.gz
+    #[arg(long, value_name = "DIR", env = "FAASM_FUNCTIONS")]
+    functions: Option<PathBuf>,
     /// The tokens by which clients are let in, as `py_func token` makes them
     #[arg(long, value_name = "FILE", env = "FAASM_TOKENS")]
     tokens: Option<PathBuf>,
@@ -204,6 +209,18 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
     let key = arguments.trust.as_deref().map(PublicKey::read).transpose().map_err(RegistryError::from)?;
     let storage =
         arguments.storage.as_deref().map(|url| open_storage(url, arguments.versions)).transpose()?;
+    let store = match arguments.home {
+        Some(home) => Registry::new(home),
+        None => Registry::from_env()?,
+    };
+    let store = store.keep_versions(arguments.versions);
+    let storage = match arguments.functions {
+        Some(directory) => {
+            let upper = storage.unwrap_or_else(|| Arc::new(store.clone()));
+            Some(Arc::new(Layered::open(&directory, upper)?) as Arc<dyn Storage>)
+        }
+        None => storage,
+    };
     let settings = Settings {
         listen: arguments.listen,
         access,
@@ -225,11 +242,6 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
     if let Some(threads) = arguments.threads {
         runtime = runtime.threads(threads);
     }
-    let store = match arguments.home {
-        Some(home) => Registry::new(home),
-        None => Registry::from_env()?,
-    };
-    let store = store.keep_versions(arguments.versions);
     let bundle = match (&arguments.image, arguments.runtime, &storage) {
         (None, None, Some(storage)) => storage.bundle()?,
         (_, named, _) => named,

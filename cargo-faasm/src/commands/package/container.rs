@@ -38,10 +38,12 @@ pub(super) fn run(
     let started = Instant::now();
     let server = server(arguments)?;
     // Without machine code each container would compile it. Code for one processor alone is for those who ask for it.
-    let default = [Target::Triple(faasm_image::host_target())];
+    let default = [Target::Named(faasm_image::host_target())];
     let targets = if contents.targets.is_empty() { &default[..] } else { contents.targets };
     let work = tempfile::tempdir().context("failed to create a temporary directory")?;
-    let contents = Contents { targets, compression: COMPRESSION, ..contents.clone() };
+    // Functions are a layer of their own, so that others make no other runtime.
+    let functions = contents.functions;
+    let contents = Contents { targets, functions: &[], compression: COMPRESSION, ..contents.clone() };
     let bundle = write(&contents, work.path(), progress)?;
     let runtime = tempfile::tempdir().context("failed to create a temporary directory")?;
     let code = MachineCode::Trust;
@@ -57,7 +59,8 @@ pub(super) fn run(
     }
     progress("writing the image");
     let path = arguments.output.join(format!("py_func-{}-{}.oci.tar", contents.version, env::consts::ARCH));
-    let container = Container { version: contents.version, server: &server, runtime: runtime.path() };
+    let (version, runtime) = (contents.version, runtime.path());
+    let container = Container { version, server: &server, runtime, functions };
     let digest = oci::write(&container, &path)?;
     let bytes = path.metadata().with_context(|| format!("failed to read {}", path.display()))?.len();
     let (size, time) = (show_size(bytes), show_duration(started.elapsed()));
@@ -65,7 +68,7 @@ pub(super) fn run(
     let path = path.canonicalize().with_context(|| format!("failed to find {}", path.display()))?;
     match arguments.message.format {
         Format::Json => shell::json(
-            &json!({ "reason": "container-written", "path": path, "digest": digest, "bytes": bytes, "version": contents.version }),
+            &json!({ "reason": "container-written", "path": path, "digest": digest, "bytes": bytes, "version": version, "functions": functions.len() }),
         )?,
         Format::Human => shell::data(format!("{}\n", path.display()).as_bytes())?,
     }

@@ -242,6 +242,7 @@ pub(super) async fn put(
         (status = 204, description = "it is gone; calls that have begun go on"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "there is no such function", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "it was not uploaded: the server comes with it", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, description = "the storage cannot be reached", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
