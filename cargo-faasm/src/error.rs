@@ -227,6 +227,7 @@ pub(crate) fn call_exit(error: &CallError) -> Exit {
         CallError::TimeLimit { .. }
         | CallError::MemoryLimit { .. }
         | CallError::OutputLimit { .. }
+        | CallError::NoRoom
         | CallError::StackLimit
         | CallError::Busy { .. } => Exit::Limit,
         _ => Exit::Function,

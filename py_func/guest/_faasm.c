@@ -10,11 +10,23 @@
 #include "faasm.h"
 #include "heap.h"
 
+/* From this size on, in bytes, an input is worth being in memory once and not twice. */
+enum { LARGE_INPUT = 1 << 20 };
+
+/* A large input that was asked for. The host has forgotten it then, so this is what is left for who asks again. */
+static PyObject *g_input;
+
 static PyObject *module_input(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
+    if (g_input) return Py_NewRef(g_input);
     uint32_t length = faasm_input(NULL, 0, 0);
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, length);
-    if (bytes) faasm_input((uint8_t *)PyBytes_AS_STRING(bytes), length, 0);
+    if (!bytes) return NULL;
+    faasm_input((uint8_t *)PyBytes_AS_STRING(bytes), length, 0);
+    if (length >= LARGE_INPUT) {
+        g_input = Py_NewRef(bytes);
+        faasm_input(NULL, 0, FAASM_INPUT_KEPT);
+    }
     return bytes;
 }
 
@@ -435,6 +447,8 @@ static PyObject *module_settle(PyObject *module, PyObject *argument) {
     (void)module;
     int everything = PyObject_IsTrue(argument);
     if (everything < 0) return NULL;
+    /* What a module reads as its input while it is imported is not the input of calls. */
+    Py_CLEAR(g_input);
     faasm_settle(everything);
     Py_RETURN_NONE;
 }

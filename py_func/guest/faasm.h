@@ -72,6 +72,10 @@
 /* A bit of a file's `st_dev`: nothing can be written there. */
 #define FAASM_READ_ONLY_DEVICE 0x40000000
 
+/* An offset with which faasm_input(), given no capacity, copies nothing and returns 0: the guest has read the input and keeps
+ * what it needs of it, so the host forgets it. Hosts that do not know it only copy nothing. */
+#define FAASM_INPUT_KEPT 0xFFFFFFFF
+
 #ifdef __wasm__
 #define FAASM_IMPORT(name) __attribute__((import_module("faasm"), import_name(#name)))
 #define FAASM_EXPORT(name) __attribute__((export_name(#name), visibility("default")))
@@ -83,7 +87,7 @@
 /* Imports: implemented by the host. */
 
 /* Copies at most `capacity` bytes of the call's input, starting at `offset`, to `buffer`.
- * Returns the length of the whole input; with a capacity of 0 that is all it does. */
+ * Returns the length of the whole input; with a capacity of 0 that is all it does, unless the offset is FAASM_INPUT_KEPT. */
 uint32_t faasm_input(uint8_t *buffer, uint32_t capacity, uint32_t offset) FAASM_IMPORT(input);
 
 /* Makes `data` the call's output; the last one counts. Past the output limit the call is ended. */

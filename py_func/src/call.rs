@@ -22,6 +22,13 @@ pub struct Call<'a> {
     pub(crate) input: Vec<u8>,
     pub(crate) entry: Option<String>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) account: Option<Arc<dyn Account>>,
+}
+
+/// Counts what the host holds for a call: its input, until the guest has taken it, and what it puts out.
+pub(crate) trait Account: Send + Sync {
+    /// Something of `before` bytes is to have `after`. Answers whether there is room for that; if there is none, nothing has changed.
+    fn resize(&self, before: usize, after: usize) -> bool;
 }
 
 impl Call<'_> {
@@ -34,6 +41,13 @@ impl Call<'_> {
     /// Another time limit than the runtime's.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
+        self
+    }
+
+    /// Has what the host holds for it counted. Its input counts already.
+    #[cfg(feature = "server")]
+    pub(crate) fn counted_by(mut self, account: Arc<dyn Account>) -> Self {
+        self.account = Some(account);
         self
     }
 
@@ -58,8 +72,8 @@ impl Call<'_> {
     }
 
     fn into_request(self) -> (Arc<Loaded>, Arc<Inner>, Request) {
-        let Self { function, input, entry, timeout } = self;
-        let request = Request { input, entry, timeout, ..Request::default() };
+        let Self { function, input, entry, timeout, account } = self;
+        let request = Request { input, entry, timeout, account, ..Request::default() };
         (Arc::clone(&function.inner), Arc::clone(&function.runtime), request)
     }
 }
@@ -300,6 +314,10 @@ pub enum CallError {
         limit: usize,
     },
 
+    /// What calls have put out, this one and others, takes all the memory that the server has for it.
+    #[error("what calls have put out takes all the memory that there is for it")]
+    NoRoom,
+
     /// The stack was used up by code that has no recursion limit of its own.
     #[error("the stack is used up")]
     StackLimit,
@@ -314,7 +332,7 @@ pub enum CallError {
 
 impl CallError {
     /// A name for the kind of error, for programs: `exception`, `syntax`, `entry`, `result`, `time-limit`, `busy`, `memory-limit`,
-    /// `output-limit`, `stack-limit` or `fault`.
+    /// `output-limit`, `no-room`, `stack-limit` or `fault`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Exception { .. } => "exception",
@@ -325,6 +343,7 @@ impl CallError {
             Self::Busy { .. } => "busy",
             Self::MemoryLimit { .. } => "memory-limit",
             Self::OutputLimit { .. } => "output-limit",
+            Self::NoRoom => "no-room",
             Self::StackLimit => "stack-limit",
             Self::Fault { .. } => "fault",
         }
@@ -347,7 +366,7 @@ impl CallError {
             }
             Self::OutputLimit { .. } => Some("write less, or raise the limit with --output".to_owned()),
             Self::StackLimit => Some("recurse less deeply".to_owned()),
-            Self::Busy { .. } => Some("try again later".to_owned()),
+            Self::Busy { .. } | Self::NoRoom => Some("try again later".to_owned()),
             Self::Exception { .. } | Self::Syntax { .. } | Self::Fault { .. } => None,
         }
     }

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use tracing::Instrument as _;
 
 use crate::admission::{Place, User};
-use crate::call::{Call, CallFailure, Cancel, Output};
+use crate::call::{Account, Call, CallFailure, Cancel, Output};
 use crate::error::Error;
 use crate::host::{CallContext, Host, Lineage, Volume};
 use crate::metrics;
@@ -32,7 +32,7 @@ pub struct Function {
 impl Function {
     /// A call with `input`, in a sandbox of its own. Nothing happens before it is awaited.
     pub fn call(&self, input: impl Into<Vec<u8>>) -> Call<'_> {
-        Call { function: self, input: input.into(), entry: None, timeout: None }
+        Call { function: self, input: input.into(), entry: None, timeout: None, account: None }
     }
 
     /// Whose function it is.
@@ -237,13 +237,13 @@ impl Loaded {
         runtime: Arc<Inner>,
         request: Request,
     ) -> Result<Output, CallFailure> {
-        let Request { input, entry, timeout, lineage, admitted, cancel } = request;
+        let Request { input, entry, timeout, account, lineage, admitted, cancel } = request;
         let place = runtime.executor.gate.enter(&self.user, admitted).await;
         let place = place.map_err(CallFailure::busy).inspect_err(metrics::turned_away)?;
         let context = CallContext::calling(&runtime, &self, entry.as_deref(), lineage, place);
         let span = context.span();
         let call = async {
-            let host = Host::new(input, self.package.clone(), context);
+            let host = Host::new(input, self.package.clone(), context).counted_by(account);
             let result = self.run_in_sandbox(&runtime, host, entry, timeout, cancel).await;
             metrics::called(&result);
             let (outcome, usage) = metrics::outcome(&result);
@@ -277,6 +277,8 @@ pub(crate) struct Request {
     pub(crate) input: Vec<u8>,
     pub(crate) entry: Option<String>,
     pub(crate) timeout: Option<Duration>,
+    /// Who counts what the host holds for it.
+    pub(crate) account: Option<Arc<dyn Account>>,
     pub(crate) lineage: Lineage,
     /// Whether it does not count as one that waits: the call it comes from has waited.
     pub(crate) admitted: bool,

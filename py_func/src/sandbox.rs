@@ -7,7 +7,7 @@ use faasm_image::{Fault, Guest, MemoryImage, Spent};
 use wasmtime_wasi::I32Exit;
 
 use crate::call::{CallError, CallFailure, Output, Usage};
-use crate::host::{Host, OutputTooLarge, Tally, WaitedTooLong, abi};
+use crate::host::{Host, NoRoom, OutputTooLarge, Tally, WaitedTooLong, abi};
 use crate::runtime::Inner;
 
 /// A guest with the limits it was given, for what its end is to be called.
@@ -88,6 +88,7 @@ impl Sandbox {
             (_, Err(Fault::Host(error))) if error.is::<OutputTooLarge>() => {
                 CallError::OutputLimit { limit: self.output_limit }
             }
+            (_, Err(Fault::Host(error))) if error.is::<NoRoom>() => CallError::NoRoom,
             (_, Err(Fault::Host(error))) => {
                 if let Some(waited) = error.downcast_ref::<WaitedTooLong>() {
                     over_time(waited.to_string())

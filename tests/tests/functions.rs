@@ -52,6 +52,21 @@ not_callable = 5
 "#;
 
 #[test]
+fn inputs_of_any_size_can_be_read_again() {
+    let runtime = limits().build().unwrap();
+    let source = "import faasm\ndef faasm_main(data): return str([len(data), faasm.input() == faasm.input() == data])\n";
+    let function = load(&runtime, source);
+    for size in [0, 1, (1 << 20) - 1, 1 << 20, 3 << 20] {
+        let input: Vec<u8> = (0..size).map(|at| (at / 1000) as u8).collect();
+        assert_eq!(text(&function.call(input).wait().unwrap().output), format!("[{size}, True]"));
+    }
+    // What is there while a module is imported, however large, is no call's input.
+    let source = format!("import faasm\nfaasm.input()\n{}\n{source}", "#".repeat(2 << 20));
+    let function = load(&runtime, &source);
+    assert_eq!(text(&function.call("x").wait().unwrap().output), "[1, True]");
+}
+
+#[test]
 fn hello_greets_and_prints_the_version() {
     let hello = function(&runtime(), "hello");
     for (input, greeting) in [("", "Hello, world!"), ("Jörg", "Hello, Jörg!")] {

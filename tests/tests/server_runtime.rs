@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-use faasm_bundle::{Contents, DEFAULT_COMPRESSION, Function};
-use py_func::server::{Access, RuntimeDocument, Tokens};
+use faasm_bundle::{Contents, DEFAULT_COMPRESSION, Function, PublicKey};
+use py_func::server::{Access, FunctionDocument, RuntimeDocument, Tokens};
 use server_support::{header, json, problem, start, start_with};
 
 #[test]
@@ -83,6 +83,9 @@ fn a_runtime_is_replaced_while_calls_are_made() {
     assert_eq!(json::<RuntimeDocument>(server.get("/f"), 200).sha256, of_wasm.sha256);
     let of_bundle: RuntimeDocument = json(server.put("/f/python/py_func", bundle), 200);
     assert_ne!(of_bundle.sha256, of_wasm.sha256);
+    let listed: Vec<FunctionDocument> = json(server.get("/p"), 200);
+    let names: Vec<&str> = listed.iter().map(|it| it.function.as_str()).collect();
+    assert_eq!(names, ["bundled", "f", "g"]);
     assert_eq!(server.post("/invoke/python/bundled", "").text().unwrap(), "[1]");
     assert_eq!(server.post("/invoke/python/f", "0").text().unwrap(), before.python);
 
@@ -108,4 +111,29 @@ fn only_who_may_act_for_all_replaces_the_runtime() {
     let answer = server.put("/f/python/py_func", "x");
     header(&answer, "www-authenticate");
     problem(answer, 401, "unauthorized");
+}
+
+#[test]
+fn who_goes_back_to_a_runtime_that_was_not_the_stores_leaves_the_store_without_one() {
+    let server = start();
+    let before: RuntimeDocument = json(server.get("/f"), 200);
+    let wasm = std::fs::read(faasm_tests::image().join("py_func.wasm")).unwrap();
+    let sent: RuntimeDocument = json(server.put("/f/python/py_func", wasm), 200);
+    assert!(sent.sha256.is_some());
+    let back: RuntimeDocument = json(server.put("/f", r#"{"rollback": true}"#), 200);
+    assert_eq!((back.sha256, &back.wasm), (None, &before.wasm));
+    // Else the next start would run what was gone back from.
+    let store = server.stop();
+    assert_eq!(py_func::Registry::new(store.path()).runtime().unwrap(), None);
+}
+
+#[test]
+fn where_runtimes_must_be_signed_none_is_taken_that_is_not() {
+    let (_, public) = faasm_bundle::sign::generate().unwrap();
+    let key = public.lines().last().unwrap();
+    let server = start_with(|settings| settings.trust = Some(PublicKey::read(key).unwrap()));
+    let wasm = std::fs::read(faasm_tests::image().join("py_func.wasm")).unwrap();
+    let problem = problem(server.put("/f/python/py_func", wasm), 400, "bundle");
+    assert!(problem.detail.contains("signed"), "{}", problem.detail);
+    assert_eq!(json::<RuntimeDocument>(server.get("/f"), 200).sha256, None);
 }

@@ -49,3 +49,4 @@ pub(crate) const FAASM_LOCK_WAIT: u32 = 4;
 pub(crate) const FAASM_LOCK_TEST: u32 = 8;
 pub(crate) const FAASM_LOCK_FILE: u32 = 16;
 pub(crate) const FAASM_READ_ONLY_DEVICE: u32 = 1073741824;
+pub(crate) const FAASM_INPUT_KEPT: u32 = 4294967295;

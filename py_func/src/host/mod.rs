@@ -15,6 +15,7 @@ use faasm_image::host::{Caller, Extern, Linker, Result, format_err};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 
+use crate::call::Account;
 use crate::runtime::Inner;
 
 pub(crate) use context::{CallContext, Lineage, Tally, WaitedTooLong};
@@ -36,6 +37,8 @@ pub(crate) struct Host {
     input: Vec<u8>,
     output: Vec<u8>,
     output_limit: usize,
+    /// `None` where nobody counts what is held for the guest.
+    account: Option<Arc<dyn Account>>,
     deadline: Option<Instant>,
     /// `None` where nobody stops the guest.
     stopper: Option<Stopper>,
@@ -61,10 +64,20 @@ pub(crate) struct Remains {
 #[error("the output is larger than its limit")]
 pub(crate) struct OutputTooLarge;
 
+/// The error by which a guest is ended that puts out more than there is room for.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no room for the output")]
+pub(crate) struct NoRoom;
+
 impl Host {
     /// A host that gives its guest `input` and, when it has begun, the files of the runtime.
     pub(crate) fn new(input: Vec<u8>, package: Option<Arc<Volume>>, context: CallContext) -> Self {
         Self { input, package, context: Some(Box::new(context)), ..Self::default() }
+    }
+
+    /// Has what is held for the guest counted. Its input counts already.
+    pub(crate) fn counted_by(self, account: Option<Arc<dyn Account>>) -> Self {
+        Self { account, ..self }
     }
 
     /// Prepares for a guest of this runtime, which is to end at `deadline`.
@@ -78,7 +91,9 @@ impl Host {
             self.context.as_ref().ok_or_else(|| format_err!("this is no call: there are no files"))?;
         let runtime = &context.runtime;
         let shared = runtime.shared.as_ref().map(|shared| shared.of(&context.user));
-        Ok(Files::new(&runtime.library, self.package.clone(), shared, runtime.tmp_limit, self.output_limit))
+        let (package, account) = (self.package.clone(), self.account.clone());
+        let files = Files::new(&runtime.library, package, shared, runtime.tmp_limit, self.output_limit);
+        Ok(files.counted_by(account))
     }
 
     /// Says how to see that the guest was interrupted.
@@ -147,6 +162,14 @@ fn link_common(linker: &mut Linker<Host>) -> Result<()> {
 
 fn input(mut caller: Caller<'_, Host>, buffer: u32, capacity: u32, offset: u32) -> Result<u32> {
     let (memory, host) = memory(&mut caller)?;
+    if (capacity, offset) == (0, abi::FAASM_INPUT_KEPT) {
+        let input = std::mem::take(&mut host.input);
+        if let Some(account) = &host.account {
+            // There is room for less.
+            account.resize(input.len(), 0);
+        }
+        return Ok(0);
+    }
     hand_over(memory, &host.input, buffer, capacity, offset)
 }
 
@@ -169,6 +192,11 @@ fn output(mut caller: Caller<'_, Host>, data: u32, length: u32) -> Result<()> {
     let source = range(memory.len(), data, length)?;
     if source.len() > host.output_limit {
         return Err(OutputTooLarge.into());
+    }
+    // The one before goes first, so that there are never two.
+    let before = std::mem::take(&mut host.output).len();
+    if host.account.as_ref().is_some_and(|account| !account.resize(before, source.len())) {
+        return Err(NoRoom.into());
     }
     host.output = memory[source].to_vec();
     Ok(())

@@ -11,7 +11,7 @@ use faasm_image::Image;
 use tempfile::TempDir;
 
 use super::files::{self, Lock, io};
-use super::{Registry, RegistryError, Result, Storage, StoredRuntime, check_function_name, hash};
+use super::{RUNTIME, Registry, RegistryError, Result, Storage, StoredRuntime, check_function_name, hash};
 use crate::package;
 
 /// Which bundle is fetched, and how far it is trusted.
@@ -63,7 +63,7 @@ impl Registry {
         on_bytes: OnBytes<'_>,
     ) -> Result<Fetched> {
         let fetched = self.fetch_beside(fetch, storage, progress, on_bytes)?;
-        self.choose(&fetched.runtime)?;
+        self.choose(Some(&fetched.runtime))?;
         Ok(fetched)
     }
 
@@ -89,10 +89,17 @@ impl Registry {
         fetched
     }
 
-    /// Makes a runtime that was fetched the store's.
-    pub(crate) fn choose(&self, runtime: &StoredRuntime) -> Result<()> {
+    /// Makes a runtime that is there the store's, or leaves the store without one.
+    pub(crate) fn choose(&self, runtime: Option<&StoredRuntime>) -> Result<()> {
         let _lock = Lock::exclusive(&self.root)?;
-        self.choose_runtime(runtime.sha256.clone()).map(|_| ())
+        if let Some(runtime) = runtime {
+            return self.choose_runtime(runtime.sha256.clone()).map(drop);
+        }
+        let path = self.root.join(RUNTIME);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(io("remove", &path)(error)),
+            _ => files::sync_directory(&self.root),
+        }
     }
 
     /// All functions, as they are put into a bundle.

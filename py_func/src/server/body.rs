@@ -1,6 +1,8 @@
 //! Bodies of requests and answers: bounded in size, in time, and in what all of them take of the memory.
 
+use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,21 +15,22 @@ use axum::http::{HeaderMap, StatusCode, header};
 use futures_util::stream;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use serde::Serialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::App;
-use super::budget::Reserved;
+use super::budget::{Budget, Held, Reserved, counted};
 use super::problem::Problem;
 use super::settings::Limits;
-
-/// Bodies up to this size are not counted: connections are.
-const SMALL: usize = 64 << 10;
 
 /// So many bytes of a body buy another second for the rest of it.
 pub(super) const BYTES_PER_SECOND: u64 = 64 << 10;
 
 /// How much of something that is read while it is sent is in memory, in bytes.
 const CHUNK: u64 = 256 << 10;
+
+/// How much of an output is freed at a time while it is sent, in bytes.
+const PART: usize = 1 << 20;
 
 /// A body that has arrived, and its part of the memory for bodies.
 pub(super) struct Received {
@@ -71,12 +74,13 @@ pub(super) async fn read(app: &App, headers: &HeaderMap, mut body: Body) -> Resu
         };
         // Trailers say nothing to us.
         let Ok(data) = frame.into_data() else { continue };
-        let size = received.bytes.len() + data.len();
+        let before = received.bytes.len();
+        let size = before + data.len();
         if size > limit {
             return Err(too_large(limit));
         }
-        if size > SMALL && !app.budget.extend(&mut received.reserved, data.len()) {
-            return Err(Problem::busy("bodies of other requests take all the memory that there is for them"));
+        if !app.budget.extend(&mut received.reserved, counted(size) - counted(before)) {
+            return Err(no_room());
         }
         received.bytes.extend_from_slice(&data);
     }
@@ -156,13 +160,71 @@ fn locked(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A body that counts as held until it was sent.
-pub(super) fn held(bytes: Vec<u8>, app: &App) -> Body {
-    if bytes.len() <= SMALL {
+/// A body that counts until it was sent, if there is room for it.
+pub(super) fn of(bytes: Vec<u8>, app: &App) -> Result<Body, Problem> {
+    let mut written = Written::new(&app.budget);
+    if !written.reserve(bytes.len()) {
+        return Err(no_room());
+    }
+    Ok(Written { bytes, ..written }.into_body())
+}
+
+/// A JSON document as such a body.
+pub(super) fn json(document: &impl Serialize, app: &App) -> Result<Body, Problem> {
+    let mut written = Written::new(&app.budget);
+    // Strings and numbers can always be written, where there is room for them.
+    serde_json::to_writer(&mut written, document).map_err(|_| no_room())?;
+    Ok(written.into_body())
+}
+
+/// The output of a call, which counts as what is left of it. What was sent is freed.
+pub(super) fn output(bytes: Vec<u8>, held: Arc<Held>) -> Body {
+    if counted(bytes.len()) == 0 {
         return Body::from(bytes);
     }
-    let reserved = app.budget.account(bytes.len());
-    Body::from(Bytes::from_owner(Held { bytes, _reserved: reserved }))
+    Body::new(Output { left: bytes.len() as u64, parts: split(bytes), held })
+}
+
+/// The parts of some bytes, the last one first. At any time there is at most one part in memory twice.
+fn split(mut bytes: Vec<u8>) -> Vec<Vec<u8>> {
+    let mut parts = Vec::with_capacity(bytes.len() / PART + 1);
+    while bytes.len() > PART {
+        parts.push(bytes.split_off((bytes.len() - 1) / PART * PART));
+        bytes.shrink_to_fit();
+    }
+    parts.push(bytes);
+    parts
+}
+
+struct Output {
+    /// The last one first.
+    parts: Vec<Vec<u8>>,
+    left: u64,
+    held: Arc<Held>,
+}
+
+impl http_body::Body for Output {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(part) = self.parts.pop() else { return Poll::Ready(None) };
+        self.left -= part.len() as u64;
+        // What the connection has not sent yet is one or two parts, which do not count any more.
+        self.held.shrink(part.len());
+        Poll::Ready(Some(Ok(Frame::data(part.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
 }
 
 /// Some bytes of something, of which `read` answers a chunk at a time, and all of it. The first one is read here, so that what is wrong can
@@ -198,18 +260,81 @@ where
     Ok(Body::from_stream(chunks))
 }
 
-struct Held {
+/// Bytes that are written, and count if they are many.
+struct Written<'a> {
+    bytes: Vec<u8>,
+    budget: &'a Budget,
+    reserved: Reserved,
+    /// For how many bytes there is room.
+    room: usize,
+}
+
+impl<'a> Written<'a> {
+    fn new(budget: &'a Budget) -> Self {
+        Self { bytes: Vec::new(), budget, reserved: budget.empty(), room: 0 }
+    }
+
+    /// Has so many bytes in all counted.
+    fn reserve(&mut self, size: usize) -> bool {
+        let fits = self.budget.extend(&mut self.reserved, counted(size) - counted(self.room));
+        self.room = if fits { size } else { self.room };
+        fits
+    }
+
+    fn into_body(self) -> Body {
+        Body::from(Bytes::from_owner(Sent { bytes: self.bytes, _reserved: self.reserved }))
+    }
+}
+
+impl io::Write for Written<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let size = self.bytes.len() + bytes.len();
+        // Texts are written in many small pieces, for which there is room in advance if they are to be counted.
+        let room = if counted(size) == 0 { size } else { size.next_multiple_of(CHUNK as usize) };
+        if size > self.room && !self.reserve(room) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Sent {
     bytes: Vec<u8>,
     _reserved: Reserved,
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for Sent {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
+fn no_room() -> Problem {
+    Problem::busy("bodies of other requests and answers take all the memory that there is for them")
+}
+
 fn too_large(limit: usize) -> Problem {
     let detail = format!("the body is larger than the {limit} bytes that are allowed");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_the_whole() {
+        for (size, count) in [(0, 1), (1, 1), (PART, 1), (PART + 1, 2), (3 * PART, 3), (3 * PART + 5, 4)] {
+            let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+            let parts = split(bytes.clone());
+            assert_eq!(parts.len(), count, "{size}");
+            let joined: Vec<u8> = parts.into_iter().rev().flatten().collect();
+            assert!(joined == bytes, "{size}");
+        }
+    }
 }

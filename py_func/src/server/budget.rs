@@ -1,7 +1,17 @@
 //! How much of requests and results is held in memory at a time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::call::{Account, CallFailure, Output};
+
+/// What is no larger than this, in bytes, does not count: there are limits on how many requests and calls there are.
+const SMALL: usize = 64 << 10;
+
+/// What something of so many bytes counts for.
+pub(super) fn counted(bytes: usize) -> usize {
+    if bytes > SMALL { bytes } else { 0 }
+}
 
 /// A number of bytes that can be reserved.
 #[derive(Clone, Debug)]
@@ -39,6 +49,9 @@ impl Budget {
 
     /// Adds to a reservation, unless that would exceed the limit.
     pub(super) fn extend(&self, reserved: &mut Reserved, bytes: usize) -> bool {
+        if bytes == 0 {
+            return true;
+        }
         let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > self.limit {
             self.taken.fetch_sub(bytes, Ordering::Relaxed);
@@ -47,17 +60,70 @@ impl Budget {
         reserved.bytes += bytes;
         true
     }
+}
 
-    /// Reserves what is there already and cannot be refused any more.
-    pub(super) fn account(&self, bytes: usize) -> Reserved {
+impl Reserved {
+    /// Gives so many bytes back.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        self.set(self.bytes.saturating_sub(bytes));
+    }
+
+    /// Reserves so many bytes, whether or not there is room.
+    fn set(&mut self, bytes: usize) {
         self.taken.fetch_add(bytes, Ordering::Relaxed);
-        Reserved { taken: Arc::clone(&self.taken), bytes }
+        self.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
         self.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What is held for a call: its input, until the guest has taken it, what it puts out, and in the end its result.
+pub(super) struct Held {
+    budget: Budget,
+    reserved: Mutex<Reserved>,
+}
+
+impl Held {
+    /// For a call whose input is reserved.
+    pub(super) fn new(budget: &Budget, input: Reserved) -> Arc<Self> {
+        Arc::new(Self { budget: budget.clone(), reserved: Mutex::new(input) })
+    }
+
+    /// The call is over, and its output is all that is left.
+    pub(super) fn keep_output(&self, result: &Result<Output, CallFailure>) {
+        self.keep(result.as_ref().map_or(0, |it| counted(it.output.len())));
+    }
+
+    /// So many bytes are left of the call. What is there already cannot be refused.
+    pub(super) fn keep(&self, bytes: usize) {
+        self.lock().set(bytes);
+    }
+
+    /// So many bytes of what is left are gone.
+    pub(super) fn shrink(&self, bytes: usize) {
+        self.lock().shrink(bytes);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reserved> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Account for Held {
+    fn resize(&self, before: usize, after: usize) -> bool {
+        let (before, after) = (counted(before), counted(after));
+        if after > before {
+            return self.budget.extend(&mut self.lock(), after - before);
+        }
+        if before > after {
+            self.shrink(before - after);
+        }
+        true
     }
 }
 
@@ -71,14 +137,45 @@ mod tests {
         let mut first = budget.empty();
         assert!(budget.extend(&mut first, 6));
         assert!(!budget.extend(&mut first, 5));
-        let over = budget.account(20);
+        let mut over = budget.empty();
+        over.set(20);
         assert!(!budget.extend(&mut first, 1));
+        assert!(budget.extend(&mut first, 0), "nothing is never too much");
         assert_eq!(budget.taken(), 26);
         assert!(budget.is_full());
         drop(over);
         assert!(!budget.is_full());
         assert!(budget.extend(&mut first, 4));
+        first.shrink(3);
+        assert_eq!(budget.taken(), 7);
         drop(first);
+        assert_eq!(budget.taken(), 0);
+    }
+
+    #[test]
+    fn calls_count_what_is_large() {
+        const MIB: usize = 1 << 20;
+        let budget = Budget::new(10 * MIB);
+        let mut input = budget.empty();
+        assert!(budget.extend(&mut input, 6 * MIB));
+        let held = Held::new(&budget, input);
+        for (before, after, fits, taken) in [
+            (0, SMALL, true, 6 * MIB),
+            (SMALL, 5 * MIB, false, 6 * MIB),
+            (SMALL, 4 * MIB, true, 10 * MIB),
+            (0, SMALL, true, 10 * MIB),
+            // The input is taken, and there is room for the rest.
+            (6 * MIB, 0, true, 4 * MIB),
+            (4 * MIB, 9 * MIB, true, 9 * MIB),
+            (9 * MIB, SMALL, true, 0),
+        ] {
+            assert_eq!((held.resize(before, after), budget.taken()), (fits, taken), "{before} {after}");
+        }
+        held.keep(20 * MIB);
+        assert!(budget.is_full());
+        held.shrink(15 * MIB);
+        assert_eq!(budget.taken(), 5 * MIB);
+        drop(held);
         assert_eq!(budget.taken(), 0);
     }
 }

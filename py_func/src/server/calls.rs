@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use utoipa::ToSchema;
 
-use super::budget::Reserved;
+use super::budget::Held;
 use super::settings::Limits;
 use super::wire::{CallResult, Data, ErrorDocument};
 use crate::call::{CallFailure, Output};
@@ -129,7 +129,7 @@ pub(super) struct Kept {
     /// `None` if it was cancelled.
     pub(super) result: Option<Result<Output, CallFailure>>,
     until: Instant,
-    _reserved: Reserved,
+    _held: Arc<Held>,
 }
 
 impl Calls {
@@ -221,12 +221,12 @@ impl Calls {
         &self,
         details: Arc<Details>,
         result: Option<Result<Output, CallFailure>>,
-        reserved: Reserved,
+        held: Arc<Held>,
     ) {
         let id = details.summary.id;
         self.remember(Arc::clone(&details));
         let until = Instant::now() + self.results;
-        let kept = Arc::new(Kept { details, result, until, _reserved: reserved });
+        let kept = Arc::new(Kept { details, result, until, _held: held });
         let mut calls = locked(&self.asynchronous);
         if let Some(call) = calls.under_way.remove(&id) {
             call.result.send_replace(Some(kept));

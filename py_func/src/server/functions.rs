@@ -58,7 +58,7 @@ impl Functions {
 
     /// Looks through the storage, unless it is asked for each function anyway. Versions that are still the ones there stay loaded,
     /// unless they are to be forgotten.
-    fn look_again(&self) -> Result<(), RegistryError> {
+    pub(super) fn look_again(&self) -> Result<(), RegistryError> {
         if self.storage.is_shared() {
             return Ok(());
         }
@@ -295,8 +295,9 @@ impl Functions {
             // Also what is not loaded, for somebody may be loading it on the old one.
             *known = entry(known.stored.clone(), loaded.map(|(_, function)| function));
         }
-        locked(&self.earlier).clear();
+        // What is loaded from here on is loaded on the new one, so none that is on the old one comes back among the earlier versions.
         *self.runtime.write().unwrap_or_else(PoisonError::into_inner) = prepared.runtime;
+        locked(&self.earlier).clear();
     }
 
     /// How many are known.

@@ -127,7 +127,7 @@ impl Problem {
     pub(super) fn failed_call(failure: &CallFailure) -> Self {
         let error = &failure.error;
         let status = match error {
-            CallError::Busy { .. } => return Self::busy(error.to_string()),
+            CallError::Busy { .. } | CallError::NoRoom => return Self::busy(error.to_string()),
             CallError::Entry { .. } => StatusCode::NOT_FOUND,
             CallError::TimeLimit { .. } => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -163,7 +163,10 @@ impl Problem {
         match &self.0.failed_load {
             Some(failure) if wire::is_wanted(headers) => {
                 let document = wire::CallResult::new(0, Err(failure.clone()));
-                (self.0.status, wire::answer(&document, app)).into_response()
+                match wire::answer(&document, app) {
+                    Ok(answer) => (self.0.status, answer).into_response(),
+                    Err(problem) => problem.into_response(),
+                }
             }
             _ => self.into_response(),
         }

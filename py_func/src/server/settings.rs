@@ -61,7 +61,9 @@ pub struct Limits {
     pub body: usize,
     /// The size of a request's line and headers. By default 32 KiB.
     pub header: usize,
-    /// What bodies, results and kept results may take together; beyond it requests with a body are refused. By default 512 MiB.
+    /// What bodies of requests, what running calls have put out, answers, and results that are kept may take together, without those of up
+    /// to 64 KiB. Requests with a body beyond it are refused, calls that would put out more are ended, and when all is taken no call begins;
+    /// the status is 503 each time. By default 512 MiB.
     pub buffered: usize,
     /// How many connections may be open; more wait to be accepted. By default 4096, or fewer if the system allows fewer open files.
     pub connections: usize,

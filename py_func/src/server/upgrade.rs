@@ -32,7 +32,7 @@ pub(super) struct Upgrades {
 #[derive(Clone)]
 struct Choice {
     image: PathBuf,
-    /// The store's runtime.
+    /// The store's runtime, if it is to have one.
     stored: Option<StoredRuntime>,
     /// The storage's bundle.
     bundle: Option<String>,
@@ -92,8 +92,12 @@ impl Upgrades {
                         .hint("name the bundle of the runtime to run")
                 })?,
             };
+            // The bundle may have brought functions.
+            functions.look_again()?;
             if choice.image == before.image {
-                return Ok(upgrades.running());
+                // It runs already, but perhaps it is not what is run after the next start.
+                upgrades.record(&choice)?;
+                return Ok(upgrades.now_running(&functions.runtime(), choice.stored));
             }
             let runtime = upgrades.builder.clone().image(&choice.image).build()?;
             let prepared = functions.prepare(runtime.clone())?;
@@ -109,19 +113,27 @@ impl Upgrades {
                 return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "upgrade", detail)
                     .hint("the log has all of them; upload versions that can, or put up with it with `force`"));
             }
-            if let Some(stored) = &choice.stored {
-                upgrades.store.choose(stored)?;
-            }
-            upgrades.storage.choose_bundle(choice.bundle.as_deref())?;
+            upgrades.record(&choice)?;
             functions.switch(prepared);
             *previous = Some(before);
-            let document = describe(&runtime, choice.stored);
-            *upgrades.running.write().unwrap_or_else(PoisonError::into_inner) = document.clone();
+            let document = upgrades.now_running(&runtime, choice.stored);
             let version = document.version.as_deref().unwrap_or("without a version");
             tracing::info!(target: "py_func::server", "running py_func {version}");
             Ok(document)
         })
         .await
+    }
+
+    /// Has servers that start from now on run it. What fails more easily comes first, so that little is left half done.
+    fn record(&self, choice: &Choice) -> Result<(), RegistryError> {
+        self.storage.choose_bundle(choice.bundle.as_deref())?;
+        self.store.choose(choice.stored.as_ref())
+    }
+
+    fn now_running(&self, runtime: &Runtime, stored: Option<StoredRuntime>) -> RuntimeDocument {
+        let document = describe(runtime, stored);
+        *self.running.write().unwrap_or_else(PoisonError::into_inner) = document.clone();
+        document
     }
 
     fn fetch(&self, location: Location, place: String) -> Result<Choice, Problem> {
@@ -132,6 +144,9 @@ impl Upgrades {
         let fetch = Fetch { location, key: self.key.clone(), trust_local: false };
         let log = |text: &str| tracing::info!(target: "py_func::server", "{text}");
         let fetched = self.store.fetch_beside(&fetch, &*self.storage, &log, &|_, _| ())?;
+        for (user, name) in &fetched.kept {
+            tracing::warn!(target: "py_func::server", "{user}/{name} was left as it is: there is another version");
+        }
         let bundle = self.storage.is_shared().then_some(place);
         Ok(Choice { image: fetched.runtime.image.clone(), stored: Some(fetched.runtime), bundle })
     }
@@ -139,6 +154,11 @@ impl Upgrades {
     /// One on which nothing can be called is not taken.
     fn take(&self, content: &[u8], before: &Path) -> Result<Choice, Problem> {
         self.check_alone()?;
+        if self.key.is_some() {
+            let detail = "this server runs what is signed by the key that it was given, and what is sent has no signature";
+            return Err(Problem::bad_request("bundle", detail)
+                .hint("publish the bundle with its signature, and have the server fetch it"));
+        }
         let like = Image::open(before).map_err(crate::Error::from)?;
         let stored = self.store.take_runtime(content, &like, &|image| self.check(image))?;
         Ok(Choice { image: stored.image.clone(), stored: Some(stored), bundle: None })

@@ -11,6 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::problem::Problem;
 use super::{App, body};
 use crate::call::{CallError, CallFailure, Output, Usage};
 
@@ -42,7 +43,7 @@ pub struct CallResult {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ErrorDocument {
     /// The stable name of what ended it: `exception`, `syntax`, `entry`, `result`, `time-limit`, `memory-limit`, `output-limit`,
-    /// `stack-limit`, `busy` or `fault`.
+    /// `no-room`, `stack-limit`, `busy` or `fault`.
     pub kind: String,
     /// The error in words, with the traceback if there is one.
     pub message: String,
@@ -122,11 +123,10 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     kinds.any(|kind| kind.trim().eq_ignore_ascii_case(RESULT_JSON))
 }
 
-/// A result as an answer.
-pub(super) fn answer(document: &CallResult, app: &App) -> Response {
-    // Strings and numbers can always be written.
-    let body = body::held(serde_json::to_vec(document).unwrap_or_default(), app);
-    ([(CONTENT_TYPE, HeaderValue::from_static(RESULT_JSON))], body).into_response()
+/// A result as an answer, if there is room for it.
+pub(super) fn answer(document: &CallResult, app: &App) -> Result<Response, Problem> {
+    let kind = HeaderValue::from_static(RESULT_JSON);
+    Ok(([(CONTENT_TYPE, kind)], body::json(document, app)?).into_response())
 }
 
 /// What the guest says about what ended a call.
@@ -139,7 +139,10 @@ pub(super) fn text(error: &CallError) -> &str {
         | CallError::TimeLimit { text, .. }
         | CallError::MemoryLimit { text, .. }
         | CallError::Fault { reason: text } => text,
-        CallError::OutputLimit { .. } | CallError::StackLimit | CallError::Busy { .. } => "",
+        CallError::OutputLimit { .. }
+        | CallError::NoRoom
+        | CallError::StackLimit
+        | CallError::Busy { .. } => "",
     }
 }
 
@@ -174,6 +177,7 @@ impl From<ErrorDocument> for CallError {
             "time-limit" => Self::TimeLimit { limit: seconds(limit), text },
             "memory-limit" => Self::MemoryLimit { limit: count, text },
             "output-limit" => Self::OutputLimit { limit: count },
+            "no-room" => Self::NoRoom,
             "stack-limit" => Self::StackLimit,
             "busy" => Self::Busy { limit: count, user },
             "fault" => Self::Fault { reason: text },
@@ -297,6 +301,7 @@ mod tests {
             CallError::TimeLimit { limit: Duration::from_millis(1500), text: text() },
             CallError::MemoryLimit { limit: 5, text: text() },
             CallError::OutputLimit { limit: 6 },
+            CallError::NoRoom,
             CallError::StackLimit,
             CallError::Busy { limit: 7, user: None },
             CallError::Busy { limit: 8, user: Some("a".to_owned()) },

@@ -30,6 +30,13 @@ pub fn serve(home: &Path, arguments: &[&str]) -> Served {
     Served { process, url: listening["url"].as_str().unwrap().to_owned() }
 }
 
+/// A line of a process's `status` below `/proc`, in bytes.
+pub fn memory(status: &str, line: &str) -> usize {
+    let status = std::fs::read_to_string(status).unwrap();
+    let size = status.lines().find_map(|it| it.strip_prefix(line)).unwrap();
+    size.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
         // As `kill -9` does.

@@ -31,6 +31,8 @@ use shared::Options;
 use types::{Stat, Times, fdflags, oflags, rights};
 use volume::Inode;
 
+use crate::call::Account;
+
 /// How many descriptors a call may have, and the largest is one less.
 const MOST_DESCRIPTORS: usize = 256;
 
@@ -78,6 +80,9 @@ pub(crate) struct Files {
     outputs: [Vec<u8>; 2],
     output_limit: usize,
     flooded: bool,
+    /// Who counts what is in `outputs`, if somebody does.
+    account: Option<Arc<dyn Account>>,
+    crowded: bool,
     /// How many bytes of listings are held.
     listed: usize,
 }
@@ -152,8 +157,15 @@ impl Files {
             outputs: Default::default(),
             output_limit,
             flooded: false,
+            account: None,
+            crowded: false,
             listed: 0,
         }
+    }
+
+    /// Has what is written to standard output and to standard error counted.
+    pub(crate) fn counted_by(self, account: Option<Arc<dyn Account>>) -> Self {
+        Self { account, ..self }
     }
 
     /// What was written to standard output and to standard error.
@@ -164,6 +176,11 @@ impl Files {
     /// Whether more was written to one of them than may be.
     pub(super) fn flooded(&self) -> bool {
         self.flooded
+    }
+
+    /// Whether more was written to one of them than there was room for.
+    pub(super) fn crowded(&self) -> bool {
+        self.crowded
     }
 
     /// Opens a path, or makes a file there; see `path_open` of WASI.
@@ -363,6 +380,11 @@ impl Files {
             Opened::Device(Device::Output(index)) => {
                 let output = &mut self.outputs[*index];
                 let count = data.len().min(self.output_limit - output.len());
+                let (before, after) = (output.len(), output.len() + count);
+                if self.account.as_ref().is_some_and(|account| !account.resize(before, after)) {
+                    self.crowded = true;
+                    return Ok(0);
+                }
                 output.extend_from_slice(&data[..count]);
                 self.flooded |= count < data.len();
                 return Ok(count);

@@ -10,7 +10,7 @@ use wasmtime_wasi::I32Exit;
 use super::types::{Errno, Stat, Times};
 use super::volume::{nanoseconds, now};
 use super::{Files, Lock, MOST_BYTES, ROOT_DESCRIPTOR, Whence};
-use crate::host::{Host, OutputTooLarge, abi, clock, memory, range};
+use crate::host::{Host, NoRoom, OutputTooLarge, abi, clock, memory, range};
 
 const MODULE: &str = "wasi_snapshot_preview1";
 
@@ -272,7 +272,13 @@ fn write(
 ) -> Answer {
     let files = host.files()?;
     transfer(memory, from, at, |data, at| files.write(descriptor, at, data))?;
-    if files.flooded() { Err(Refusal::End(OutputTooLarge.into())) } else { Ok(()) }
+    if files.flooded() {
+        Err(Refusal::End(OutputTooLarge.into()))
+    } else if files.crowded() {
+        Err(Refusal::End(NoRoom.into()))
+    } else {
+        Ok(())
+    }
 }
 
 fn args_get(_: &mut Memory<'_>, _: &mut Host, _pointers: u32, _text: u32) -> Answer {

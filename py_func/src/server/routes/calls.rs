@@ -175,6 +175,7 @@ pub(super) async fn output(
         (status = 404, description = "there is no such asynchronous call, or it was long ago", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, description = "it has not ended", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 410, description = "it was cancelled", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "there is no memory for it now", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn result(
@@ -185,7 +186,7 @@ pub(super) async fn result(
 ) -> Result<Response, Problem> {
     let kept = ended(&app, &principal, id, &wait).await?;
     let document = kept.document().ok_or_else(|| cancelled(id))?;
-    Ok(wire::answer(&document, &app))
+    wire::answer(&document, &app)
 }
 
 /// Get what a call wrote to standard output and standard error, one after the other, and its traceback.
@@ -198,6 +199,7 @@ pub(super) async fn result(
         (status = 200, description = "the text; of each the first 8 KiB, unless it is a result that is kept", body = String, content_type = "text/plain"),
         (status = 400, description = "the request cannot be understood", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "there is no such call, or it was long ago", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "there is no memory for it now", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn logs(
@@ -221,7 +223,7 @@ pub(super) async fn logs(
         text.push(b'\n');
     }
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    Ok(([(CONTENT_TYPE, kind)], body::held(text, &app)).into_response())
+    Ok(([(CONTENT_TYPE, kind)], body::of(text, &app)?).into_response())
 }
 
 /// The output of a result, which is kept for as long as it is being sent.

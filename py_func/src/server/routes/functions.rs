@@ -144,7 +144,7 @@ pub(super) async fn get(
         false => HeaderValue::from_static("text/x-python; charset=utf-8"),
     };
     let headers = [(CONTENT_TYPE, kind), (ETAG, tag)];
-    Ok((headers, [(LAST_MODIFIED, modified)], body::held(source, &app)).into_response())
+    Ok((headers, [(LAST_MODIFIED, modified)], body::of(source, &app)?).into_response())
 }
 
 /// List the versions of a function that are kept: the one that is called, and those before it, the last one first.

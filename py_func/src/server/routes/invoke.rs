@@ -17,6 +17,7 @@ use crate::call::{Call, CallFailure, Output, Usage};
 use crate::function::Function;
 use crate::server::App;
 use crate::server::body::{self, Received};
+use crate::server::budget::Held;
 use crate::server::calls::{CallState, Details, Summary};
 use crate::server::extract::{self, FunctionPath, Query};
 use crate::server::json::Json;
@@ -103,7 +104,7 @@ pub(super) async fn invoke(
         return Ok(started(&invocation.spawn(input)?));
     }
     let ended = invocation.run(input).await;
-    Ok(if wire::is_wanted(&headers) { ended.into_document(&app) } else { ended.into_answer(&app) })
+    Ok(if wire::is_wanted(&headers) { ended.into_document(&app) } else { ended.into_answer() })
 }
 
 /// The answer to who asked for an asynchronous call.
@@ -129,6 +130,7 @@ pub(super) struct Ended {
     pub(super) id: u64,
     version: String,
     pub(super) result: Result<Output, CallFailure>,
+    held: Arc<Held>,
 }
 
 impl Invocation {
@@ -175,17 +177,17 @@ impl Invocation {
     /// Makes the call and waits for it. It is cancelled when this future is dropped.
     pub(super) async fn run(self, input: Received) -> Ended {
         let Received { bytes, reserved } = input;
+        let held = Held::new(&self.app.budget, reserved);
         let result = match self.app.places.try_acquire() {
-            Ok(_place) => relief::run_here(&self.app, self.call(bytes)).await,
+            Ok(_place) => relief::run_here(&self.app, self.call(bytes, &held)).await,
             Err(_) => Err(CallFailure::busy(self.app.busy())),
         };
-        drop(reserved);
         let Self { app, summary, started, .. } = self;
         let (id, version) = (summary.id, summary.version.clone());
         let details = Arc::new(summary.ended(started, Some(&result)));
         report(&app, &details);
         app.calls.remember(details);
-        Ended { id, version, result }
+        Ended { id, version, result, held }
     }
 
     /// Begins the call, and answers what is known of it so far.
@@ -195,27 +197,27 @@ impl Invocation {
         let summary = self.summary.clone();
         tokio::spawn(async move {
             let Received { bytes, reserved } = input;
+            let held = Held::new(&self.app.budget, reserved);
             // It has been accepted, so it waits for its place.
             let called = async {
                 let _place = self.app.places.acquire().await;
-                self.call(bytes).await
+                self.call(bytes, &held).await
             };
             let result = match select(pin!(called), pin!(call.cancel.notified())).await {
                 Either::Left((result, _)) => Some(result),
                 Either::Right(_) => None,
             };
-            drop(reserved);
             let Self { app, summary, started, .. } = self;
             let details = Arc::new(summary.ended(started, result.as_ref()));
             report(&app, &details);
-            let held = app.budget.account(details.held(result.as_ref()));
+            held.keep(details.held(result.as_ref()));
             app.calls.finish(details, result, held);
         });
         Ok(summary)
     }
 
-    fn call(&self, input: Vec<u8>) -> Call<'_> {
-        let mut call = self.function.call(input);
+    fn call(&self, input: Vec<u8>, held: &Arc<Held>) -> Call<'_> {
+        let mut call = self.function.call(input).counted_by(Arc::<Held>::clone(held));
         if let Some(entry) = &self.entry {
             call = call.entry(entry);
         }
@@ -234,12 +236,13 @@ fn report(app: &App, details: &Details) {
 
 impl Ended {
     /// The output, or the problem.
-    pub(super) fn into_answer(self, app: &App) -> Response {
+    pub(super) fn into_answer(self) -> Response {
         let headers = self.headers();
+        self.held.keep_output(&self.result);
         match self.result {
             Ok(output) => {
                 let kind = [(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))];
-                (headers, kind, body::held(output.output, app)).into_response()
+                (headers, kind, body::output(output.output, self.held)).into_response()
             }
             Err(failure) => (headers, Problem::failed_call(&failure).call(self.id)).into_response(),
         }
@@ -253,7 +256,10 @@ impl Ended {
         };
         let headers = self.headers();
         let document = CallResult::new(self.id, self.result);
-        (status, headers, wire::answer(&document, app)).into_response()
+        match wire::answer(&document, app) {
+            Ok(answer) => (status, headers, answer).into_response(),
+            Err(problem) => (headers, problem.call(self.id)).into_response(),
+        }
     }
 
     fn headers(&self) -> HeaderMap {

@@ -107,7 +107,7 @@ pub(super) async fn message(
     if message.asynchronous {
         return Ok(text(invocation.spawn(input)?.id.to_string()));
     }
-    Ok(invocation.run(input).await.into_answer(&app))
+    Ok(invocation.run(input).await.into_answer())
 }
 
 fn state(app: &App, principal: &Principal, message: &Message) -> Result<Response, Problem> {
@@ -127,7 +127,7 @@ fn state(app: &App, principal: &Principal, message: &Message) -> Result<Response
         None => ("FAILED", b"the call was cancelled".to_vec()),
     };
     let answer = [word.as_bytes(), b": ", &bytes].concat();
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body::held(answer, app)).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body::of(answer, app)?).into_response())
 }
 
 fn text(text: String) -> Response {
