@@ -36,7 +36,6 @@ impl Turns {
 
     /// To be called when compiled code is about to run, or to go on.
     pub(super) fn enter(&self) -> Result<(), Stopped> {
-        // Releases what the host has written, and acquires nothing: `stop` writes no data.
         let entered = self.state.compare_exchange(HOST, GUEST, Ordering::AcqRel, Ordering::Acquire);
         entered.map(|_| ()).map_err(|_| Stopped)
     }
