@@ -177,6 +177,12 @@ fn the_time_limit_ends_it_and_shows_where() {
         assert!(text.contains(place) && text.contains("TimeLimit"), "{body}: {text}");
         assert!(started.elapsed() < Duration::from_secs(20), "{body}");
     }
+    // It may be reached between two steps of a task, which then is never woken again. Here it always is.
+    let source = "def interrupted(*args, **kwargs): raise faasm.TimeLimit\nasync def faasm_main():\n    \
+                  asyncio.get_running_loop().call_soon = interrupted\n    await asyncio.sleep(0)\n";
+    let failure = run_failure(&runtime, &format!("{HEAD}{source}"));
+    let CallError::TimeLimit { text: shown, .. } = &failure.error else { panic!("{failure}") };
+    assert!(shown.contains("in interrupted"), "{shown}");
     // Tasks are cancelled, and may clean up.
     let source = "async def other():\n    try: await asyncio.sleep(100)\n    finally: print('cleaned up')\n\
                   async def faasm_main():\n    task = asyncio.create_task(other())\n    await asyncio.sleep(0)\n    while True: pass\n";

@@ -5,6 +5,7 @@ has no descriptor that becomes ready.
 """
 
 import errno
+import sys
 import traceback
 from asyncio import base_events, tasks
 
@@ -72,6 +73,10 @@ class _Selector:
     def select(self, timeout):
         if timeout is None:
             if not self.calls:
+                # An interrupt between two steps of a task is not the task's: nobody schedules the next step any more. So it still
+                # is pending when asyncio.run, which handles the interrupt meanwhile, waits for it to be cancelled.
+                if isinstance(interrupt := sys.exception(), KeyboardInterrupt):
+                    raise interrupt
                 raise RuntimeError(
                     "nothing can wake the event loop any more: no task is ready, and none waits for a timer or a chained call"
                 )
