@@ -26,8 +26,8 @@ fn what_asyncio_does() {
         ("async def one(): return 'run'\ndef faasm_main(): return asyncio.run(one())", "run"),
         (
             "async def faasm_main():\n    order = []\n    async def after(seconds):\n        await asyncio.sleep(seconds)\n        \
-             order.append(str(seconds))\n    await asyncio.gather(after(.03), after(.01), after(.02))\n    return ' '.join(order)",
-            "0.01 0.02 0.03",
+             order.append(str(seconds))\n    await asyncio.gather(after(.3), after(.1), after(.2))\n    return ' '.join(order)",
+            "0.1 0.2 0.3",
         ),
         (
             "async def faasm_main():\n    queue = asyncio.Queue(2)\n    async def put():\n        for number in range(5): await \
@@ -172,7 +172,7 @@ fn the_time_limit_ends_it_and_shows_where() {
     ] {
         let function = load(&runtime, &format!("{HEAD}async def faasm_main():\n    {body}\n"));
         let started = Instant::now();
-        let failure = function.call("").timeout(Duration::from_millis(200)).wait().unwrap_err();
+        let failure = function.call("").timeout(Duration::from_millis(500)).wait().unwrap_err();
         let CallError::TimeLimit { text, .. } = &failure.error else { panic!("{body}: {failure}") };
         assert!(text.contains(place) && text.contains("TimeLimit"), "{body}: {text}");
         assert!(started.elapsed() < Duration::from_secs(20), "{body}");
@@ -187,7 +187,7 @@ fn the_time_limit_ends_it_and_shows_where() {
     let source = "async def other():\n    try: await asyncio.sleep(100)\n    finally: print('cleaned up')\n\
                   async def faasm_main():\n    task = asyncio.create_task(other())\n    await asyncio.sleep(0)\n    while True: pass\n";
     let function = load(&runtime, &format!("{HEAD}{source}"));
-    let failure = function.call("").timeout(Duration::from_millis(200)).wait().unwrap_err();
+    let failure = function.call("").timeout(Duration::from_millis(500)).wait().unwrap_err();
     assert_eq!(text(&failure.stdout), "cleaned up\n", "{failure}");
 }
 

@@ -134,8 +134,11 @@ fn cache_without_image() -> TempDir {
     let ours = Context::from_env().unwrap().cache;
     let cache = tempfile::tempdir().unwrap();
     for kind in ["cpython", "source", "toolchain", "downloads"] {
-        if ours.root().join(kind).is_dir() {
-            symlink(ours.root().join(kind), cache.path().join(kind)).unwrap();
+        // Entry by entry, since what is made here goes with this cache: a toolchain has its place in its programs.
+        fs::create_dir(cache.path().join(kind)).unwrap();
+        for entry in fs::read_dir(ours.root().join(kind)).into_iter().flatten() {
+            let entry = entry.unwrap();
+            symlink(entry.path(), cache.path().join(kind).join(entry.file_name())).unwrap();
         }
     }
     cache

@@ -299,7 +299,7 @@ def faasm_main():
     fcntl.flock(first, fcntl.LOCK_EX)
     fcntl.flock(second, fcntl.LOCK_EX)
 "#;
-    let limit = std::time::Duration::from_millis(300);
+    let limit = std::time::Duration::from_secs(1);
     let failure = load_for(&runtime, "ada", source).call("").timeout(limit).wait().unwrap_err();
     assert!(
         matches!(&failure.error, CallError::TimeLimit { text, .. } if text.contains("a lock of a file")),

@@ -21,8 +21,7 @@ def busy(seconds):
     while time.process_time() < end: pass
 def other(data): return data
 def faasm_main():
-    end = time.monotonic() + 0.1
-    while time.monotonic() < end: pass
+    busy(0.1)
 def sleeps():
     time.sleep(0.3)
 def state():
@@ -41,7 +40,7 @@ def fails():
 fn usage_says_what_a_call_took() {
     let function = load(&runtime(), BUSY);
     let computed = call(&function, b"").usage;
-    assert!(computed.cpu_time > Duration::from_millis(20), "{computed:?}");
+    assert!(computed.cpu_time > Duration::from_millis(50), "{computed:?}");
     assert!(computed.cpu_time <= computed.wall_time, "{computed:?}");
     let slept = function.call("").entry("sleeps").wait().unwrap().usage;
     assert!(slept.wall_time >= Duration::from_millis(300), "{slept:?}");
