@@ -5,7 +5,7 @@
 //! can be used, and with the patches that it names. This crate reads, checks and writes such files. It builds
 //! nothing, asks no network, and knows nothing of where recipes lie.
 //!
-//! Added to the schema are `source.pypi`, `source.debian`, `test.suite`, `test.requires` and `test.source-files`.
+//! Added to the schema are `source.pypi`, `source.debian`, `source.crate`, `test.suite`, `test.requires` and `test.source-files`.
 
 mod check;
 mod marker;

@@ -66,7 +66,7 @@ pub struct Package {
     pub pinned: bool,
 }
 
-/// Where a recipe's source is. One of `url`, `pypi`, `debian` and `path`; `debian` may come with `url`, as a
+/// Where a recipe's source is. One of `url`, `pypi`, `debian`, `crate` and `path`; `debian` may come with `url`, as a
 /// second place for the same file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -79,6 +79,10 @@ pub struct Source {
     /// A path below the root of the Debian archive that the machine uses, such as
     /// `pool/main/liby/libyaml/libyaml_0.2.5.orig.tar.gz`. Not in pyodide's schema.
     pub debian: Option<String>,
+    /// `name==version` of a crate that carries the source, which Cargo gets from where the user has told it to; `sha256` is what the
+    /// registry says of the crate. Not in pyodide's schema.
+    #[serde(rename = "crate")]
+    pub krate: Option<String>,
     /// A directory with the source, relative to that of the recipe.
     pub path: Option<PathBuf>,
     /// The directory within the archive that has the source, where it is not the only one.
@@ -100,6 +104,15 @@ impl Source {
         let (name, version) = (name.trim(), version.trim());
         let valid = normalized(name).is_some() && version.parse::<pep440_rs::Version>().is_ok();
         valid.then_some((name, version))
+    }
+
+    /// The name and the version that `crate` says, if it is of the form `name==version`.
+    pub fn crate_release(&self) -> Option<(&str, &str)> {
+        let (name, version) = self.krate.as_deref()?.split_once("==")?;
+        let valid = |text: &str, more: &str| {
+            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+        };
+        (valid(name, "-_") && valid(version, ".+-")).then_some((name, version))
     }
 
     /// Whether `url` names a wheel, which is not built.

@@ -28,6 +28,7 @@ impl Recipe {
                 ("url", Value::optional(source.url.as_deref())),
                 ("pypi", Value::optional(source.pypi.as_deref())),
                 ("debian", Value::optional(source.debian.as_deref())),
+                ("crate", Value::optional(source.krate.as_deref())),
                 ("path", Value::optional(path.as_deref())),
                 ("extract_dir", Value::optional(source.extract_dir.as_deref())),
                 ("sha256", Value::optional(source.sha256.as_deref())),

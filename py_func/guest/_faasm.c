@@ -443,6 +443,15 @@ static PyObject *module_fcntl(PyObject *module, PyObject *arguments) {
     return number_or_error(fcntl(descriptor, command, argument));
 }
 
+/* How often memory like this was made an image: what is random in the memory of one is so in the memory of all that come from it. */
+static int g_images = 1;
+
+/* What recipes have C libraries ask where they would ask for the number of the process, to find out that they are in a copy of
+ * their memory and need new randomness. */
+int faasm_process(void);
+
+int faasm_process(void) { return g_images; }
+
 static PyObject *module_settle(PyObject *module, PyObject *argument) {
     (void)module;
     int everything = PyObject_IsTrue(argument);
@@ -450,6 +459,7 @@ static PyObject *module_settle(PyObject *module, PyObject *argument) {
     /* What a module reads as its input while it is imported is not the input of calls. */
     Py_CLEAR(g_input);
     faasm_settle(everything);
+    g_images++;
     Py_RETURN_NONE;
 }
 

@@ -61,7 +61,7 @@ fn calls_do_not_see_what_others_did_in_a_library() {
 }
 
 /// Recipes that cannot be built: what a `meta.yaml` of the package `broken` has besides its name, and what is said of it.
-const BROKEN: [(&str, &[&str]); 5] = [
+const BROKEN: [(&str, &[&str]); 6] = [
     (
         "source: {path: src}\nbuild: {script: 'echo the reason >&2; exit 3'}\n",
         &["package broken-1.0", "exited with 3", "package_broken-1.0.log", "the reason"],
@@ -69,6 +69,10 @@ const BROKEN: [(&str, &[&str]); 5] = [
     ("source: {path: src}\nrequirements: {host: [broken]}\n", &["broken → broken"]),
     ("source: {path: src}\nrequirements: {host: [missing]}\n", &["`missing`, for which there is no recipe"]),
     ("source: {path: src, patches: [fix.patch]}\n", &["patch", "fix.patch"]),
+    (
+        "source: {crate: libffi-sys==4.2.2, sha256: abc}\n",
+        &["libffi-sys 4.2.2", "checksum in the registry is not abc"],
+    ),
     // The source says that it is compiled by maturin.
     ("source: {path: src}\n", &["compiled with Rust", "executable: [rustup]"]),
 ];

@@ -60,7 +60,7 @@ pub struct Wasm {
     directory: PathBuf,
     libraries: Vec<PathBuf>,
     library_include: PathBuf,
-    pub(super) source: PathBuf,
+    pub(crate) source: PathBuf,
     /// What it was made from.
     pub key: Key,
 }

@@ -8,6 +8,7 @@ use faasm_recipe::{FILE_NAME, PackageType, Recipe};
 
 use crate::cache::Key;
 use crate::error::{Error, Result};
+use crate::fs_util;
 use crate::progress::Context;
 
 /// The files below `recipes/`, by their paths.
@@ -87,6 +88,11 @@ pub(crate) fn hash(directory: &Path, recipe: &Recipe) -> Result<String> {
     let mut key = Key::new().file(FILE_NAME, &directory.join(FILE_NAME))?;
     for name in recipe.source.patches.iter().chain(extras) {
         key = key.file(name, &directory.join(name))?;
+    }
+    if let Some(path) = &recipe.source.path {
+        for (name, content) in fs_util::read_tree(&directory.join(path))? {
+            key = key.content(&name, content);
+        }
     }
     Ok(key.hex())
 }

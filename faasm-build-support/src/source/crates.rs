@@ -31,17 +31,49 @@ impl Crates {
 
 /// Has Cargo say where the crates are. It downloads them if need be.
 pub(crate) fn fetch(cx: &Context) -> Result<Crates> {
+    let package = package(MANIFEST)?;
+    let lock = package.path().join("Cargo.lock");
+    fs::write(&lock, LOCK).map_err(Error::io("write", &lock))?;
+    directories(cx, &package, &["--locked"])
+}
+
+/// Has Cargo say where a crate is that has the SHA-256 given. It downloads it if need be.
+pub(crate) fn fetch_one(cx: &Context, name: &str, version: &str, sha256: &str) -> Result<PathBuf> {
+    // What comes after `+` is no part of a requirement.
+    let requirement = version.split('+').next().unwrap_or_default();
+    let package = package(&format!(
+        "[package]\nname = \"a-source\"\nedition = \"2021\"\n[dependencies]\n{name} = \"={requirement}\"\n"
+    ))?;
+    let found = directories(cx, &package, &[])?;
+    let lock = package.path().join("Cargo.lock");
+    let text = fs::read_to_string(&lock).map_err(Error::io("read", &lock))?;
+    let pinned = pinned(&text, name).unwrap_or_default();
+    for (what, expected) in [("version", version), ("checksum", sha256)] {
+        if !pinned.lines().any(|line| line == format!("{what} = \"{expected}\"")) {
+            return Err(Error::Lookup {
+                what: format!("the crate {name} {version}"),
+                reason: format!("its {what} in the registry is not {expected}"),
+            });
+        }
+    }
+    found.directory(name).map(Path::to_path_buf)
+}
+
+/// A package that exists for its dependencies.
+fn package(manifest: &str) -> Result<tempfile::TempDir> {
     let package = tempfile::tempdir().map_err(Error::io("create a directory in", std::env::temp_dir()))?;
     let write = |name: &str, text: &str| {
         let path = package.path().join(name);
         fs::write(&path, text).map_err(Error::io("write", &path))
     };
     fs::create_dir(package.path().join("src")).map_err(Error::io("create a directory in", package.path()))?;
-    write("Cargo.toml", MANIFEST)?;
-    write("Cargo.lock", LOCK)?;
+    write("Cargo.toml", manifest)?;
     write("src/lib.rs", "")?;
+    Ok(package)
+}
 
-    let mut options = vec!["--locked".to_owned()];
+fn directories(cx: &Context, package: &tempfile::TempDir, options: &[&str]) -> Result<Crates> {
+    let mut options: Vec<String> = options.iter().map(|&it| it.to_owned()).collect();
     if cx.offline {
         options.push("--offline".to_owned());
     }
@@ -64,9 +96,13 @@ pub(crate) fn fetch(cx: &Context) -> Result<Crates> {
 
 /// Adds what is pinned of a crate to a key: its part of the lock file, which has version and checksum.
 pub(crate) fn key(key: Key, name: &str) -> Key {
+    key.content(&format!("crate {name}"), pinned(LOCK, name).unwrap_or_default())
+}
+
+/// The part of a lock file that is about a package.
+fn pinned<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
     let heading = format!("name = \"{name}\"\n");
-    let pinned = LOCK.split("[[package]]").find(|part| part.trim_start().starts_with(&heading));
-    key.content(&format!("crate {name}"), pinned.unwrap_or_default())
+    lock.split("[[package]]").find(|part| part.trim_start().starts_with(&heading))
 }
 
 #[cfg(test)]

@@ -71,11 +71,15 @@ fn source(report: &mut Report<'_>, directory: &Path, recipe: &Recipe) {
     let places = [
         ("url", source.url.is_some() || source.debian.is_some()),
         ("pypi", source.pypi.is_some()),
+        ("crate", source.krate.is_some()),
         ("path", source.path.is_some()),
     ];
     let given: Vec<&str> = places.iter().filter(|(_, given)| *given).map(|(key, _)| *key).collect();
     match given.as_slice() {
-        [] => report.error("source", "it says nowhere to get the source: `url`, `pypi`, `debian` or `path`"),
+        [] => {
+            let message = "it says nowhere to get the source: `url`, `pypi`, `debian`, `crate` or `path`";
+            report.error("source", message);
+        }
         [_] => {}
         [first, second, ..] => {
             report.error(format!("source/{second}"), format!("`{first}` is given as well; which one is it?"));
@@ -85,6 +89,11 @@ fn source(report: &mut Report<'_>, directory: &Path, recipe: &Recipe) {
         hash(report, source);
     }
     pypi(report, recipe);
+    if let Some(text) = &source.krate
+        && source.crate_release().is_none()
+    {
+        report.error("source/crate", format!("`{text}` is not of the form `name==version`"));
+    }
     if source.url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
         report.error("source/url", "is not a URL that begins with `https://`");
     }

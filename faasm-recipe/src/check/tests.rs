@@ -80,6 +80,13 @@ fn each_rule() {
             "not used",
         ),
         (own("source: {}"), error, Some(2), "source", "nowhere"),
+        (
+            own(&format!("source: {{crate: 'a==\"1\"', sha256: {}}}", "a".repeat(64))),
+            error,
+            Some(2),
+            "source/crate",
+            "name==version",
+        ),
         (own("source:\n  url: https://example.org/a.zip\n"), error, Some(2), "source", "sha256"),
         (
             own("source:\n  url: https://example.org/a.zip\n  sha256: ABC\n"),

@@ -181,6 +181,7 @@ impl Environment {
             ("SOURCE_DATE_EPOCH", cpython::RELEASED.to_owned()),
             ("_PYTHON_HOST_PLATFORM", "wasi-wasm32".to_owned()),
             ("_PYTHON_SYSCONFIGDATA_NAME", data.to_owned()),
+            ("FAASM_CPYTHON_SOURCE", tools.python.source.to_string_lossy().into_owned()),
             ("FAASM_TOOLCHAIN", tools.toolchain.bin().to_string_lossy().into_owned()),
             ("FAASM_IMAGE_LIBRARIES", paths(&host("lib"))?),
             ("FAASM_COMPILE_FLAGS", joined(&compile)),

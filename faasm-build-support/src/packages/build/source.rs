@@ -28,7 +28,10 @@ pub(super) fn prepare(
             into.to_path_buf()
         }
         None => {
-            source::unpack(&fetch(cx, recipe)?, into)?;
+            match recipe.source.crate_release() {
+                Some(release) => fs_util::copy_tree(&fetch_crate(cx, recipe, release)?, into)?,
+                None => source::unpack(&fetch(cx, recipe)?, into)?,
+            }
             match &recipe.source.extract_dir {
                 Some(name) => into.join(name),
                 None => only_directory(into)?,
@@ -56,13 +59,23 @@ pub(super) fn prepare(
     Ok(directory)
 }
 
+fn fetch_crate(cx: &Context, recipe: &Recipe, (name, version): (&str, &str)) -> Result<PathBuf> {
+    source::crates::fetch_one(cx, name, version, sha256(recipe)?)
+}
+
+fn refuse(recipe: &Recipe, reason: &str) -> Error {
+    Error::Package { package: recipe.package.name.clone(), reason: reason.to_owned() }
+}
+
+fn sha256(recipe: &Recipe) -> Result<&str> {
+    let sha256 = recipe.source.sha256.as_deref();
+    sha256.ok_or_else(|| refuse(recipe, "its recipe does not give the SHA-256 of the source"))
+}
+
 fn fetch(cx: &Context, recipe: &Recipe) -> Result<PathBuf> {
     let (package, source) = (&recipe.package, &recipe.source);
-    let refuse = |reason: &str| Error::Package { package: package.name.clone(), reason: reason.to_owned() };
-    let sha256 = source
-        .sha256
-        .as_deref()
-        .ok_or_else(|| refuse("its recipe does not give the SHA-256 of the source"))?;
+    let refuse = |reason: &str| refuse(recipe, reason);
+    let sha256 = sha256(recipe)?;
     let file;
     let mirror;
     if let Some(requirement) = &source.pypi {
