@@ -96,6 +96,10 @@ fn run(name: &str, arguments: &[String]) -> Result<ExitCode, String> {
         Mode::Compile => Err(become_tool(name, &compile_arguments(cxx, arguments))),
         Mode::Program => {
             let mut all = compile_arguments(cxx, arguments);
+            if cxx {
+                // The flags have C++'s library; the compiler would look for it in the sysroot, where it is not.
+                all.push("-nostdlib++".to_owned());
+            }
             all.extend(flags(LINK_FLAGS));
             Err(become_tool(name, &all))
         }
