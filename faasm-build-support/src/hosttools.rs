@@ -20,18 +20,40 @@ pub fn make(cx: &Context) -> Result<PathBuf> {
     if let Some(make) = make_on(&path) {
         return Ok(make);
     }
-    let missing = |reason: String| Error::Tool {
-        tool: "GNU make 4 or newer",
-        reason,
-        hint: "install it: `apt install make`, `dnf install make` or `brew install make`".to_owned(),
-    };
-    let package = debian::package(cx, "make").map_err(|error| match error {
-        // A full disk is not cured by installing make.
+    const TOOL: &str = "GNU make 4 or newer";
+    const HINT: &str = "install it: `apt install make`, `dnf install make` or `brew install make`";
+    let package = from_debian(cx, "make", TOOL, HINT)?;
+    make_on(package.join("usr/bin").as_os_str()).ok_or_else(|| Error::Tool {
+        tool: TOOL,
+        reason: format!("it is not on PATH, and the one in {} does not run", package.display()),
+        hint: HINT.to_owned(),
+    })
+}
+
+/// The program `patch`: the one on `PATH`, else on Debian and its like the distribution's package, unpacked into the cache.
+///
+/// # Errors
+///
+/// [`Error::Tool`] when neither can be had.
+pub fn patch(cx: &Context) -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    if let Some(patch) = env::split_paths(&path).map(|it| it.join("patch")).find(|it| it.is_file()) {
+        return Ok(patch);
+    }
+    from_debian(cx, "patch", "patch", "install it: `apt install patch` or `dnf install patch`")
+        .map(|package| package.join("usr/bin/patch"))
+}
+
+/// A package of Debian's, for want of a tool on `PATH`.
+fn from_debian(cx: &Context, package: &'static str, tool: &'static str, hint: &str) -> Result<PathBuf> {
+    debian::package(cx, package).map_err(|error| match error {
+        // A full disk is not cured by installing something.
         Error::Io { .. } => error,
-        _ => missing(format!("it is not on PATH, and its Debian package cannot be had: failed to {error}")),
-    })?;
-    make_on(package.join("usr/bin").as_os_str()).ok_or_else(|| {
-        missing(format!("it is not on PATH, and the one in {} does not run", package.display()))
+        _ => Error::Tool {
+            tool,
+            reason: format!("it is not on PATH, and its Debian package cannot be had: failed to {error}"),
+            hint: hint.to_owned(),
+        },
     })
 }
 

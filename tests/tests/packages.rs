@@ -1,7 +1,6 @@
 //! Packages with extension modules, from their source to calls. The first run fetches setuptools, and all others need no network.
 
 use std::fs;
-use std::path::Path;
 
 use faasm_build_support::{Built, Context, GuestSources, Image};
 use faasm_tests::{call, load, run, text};
@@ -10,8 +9,8 @@ use py_func::Runtime;
 /// An image with packages of `tests/recipes`.
 fn build(packages: &[&str], preload: &[&str]) -> Result<Built, faasm_build_support::Error> {
     let guest = GuestSources::read(faasm_tests::py_func_package())?;
-    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
-    let image = Image::new(guest).packages(packages.iter().copied()).recipe_folders([recipes]);
+    // A path that is relative to where tests run, as people write it.
+    let image = Image::new(guest).packages(packages.iter().copied()).recipe_folders(["recipes"]);
     image.preload(preload.iter().copied()).build_in(&Context::from_env()?)
 }
 

@@ -9,6 +9,7 @@ use faasm_recipe::Recipe;
 use crate::command;
 use crate::error::{Error, Result};
 use crate::fs_util;
+use crate::hosttools;
 use crate::progress::Context;
 use crate::source::pin::{Mirror, Pin};
 use crate::source::{self, project_files};
@@ -39,11 +40,12 @@ pub(super) fn prepare(
         }
     };
     for patch in &recipe.source.patches {
-        let path = folder.join(patch);
+        // The program works in the source's directory.
+        let path = std::path::absolute(folder.join(patch)).map_err(Error::io("find", folder))?;
         command::run(
             step,
             log,
-            Command::new("patch")
+            Command::new(hosttools::patch(cx)?)
                 .current_dir(&directory)
                 .args(["-p1", "--no-backup-if-mismatch", "-i"])
                 .arg(&path),
