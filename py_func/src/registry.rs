@@ -205,8 +205,24 @@ impl Registry {
         let meta = Meta::after(before, current, self.versions);
         files::write(&directory.join(&meta.current.source), source)?;
         files::write_json(&directory.join(META), &meta)?;
-        let sources = meta.earlier.iter().chain([&meta.current]).map(|it| it.source.as_str());
-        files::remove_others(&directory, &sources.chain([META]).collect::<Vec<_>>())?;
+        meta.remove_others(&directory)?;
+        Ok(meta.current.into_function(user, name))
+    }
+
+    /// Has an earlier version of a function be called again, as if it was uploaded now. It is named by 16 or more digits of its SHA-256.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such function or version, or the store cannot be written.
+    pub fn restore(&self, user: &str, name: &str, version: &str) -> Result<StoredFunction> {
+        check_function_name(user, name)?;
+        let missing = || RegistryError::NoFunction { user: user.to_owned(), name: name.to_owned() };
+        let _lock = Lock::exclusive(&self.root)?;
+        let directory = self.function_directory(user, name);
+        let before: Meta = files::read_json(&directory.join(META))?.ok_or_else(missing)?;
+        let meta = before.restore(user, name, version, self.versions)?;
+        files::write_json(&directory.join(META), &meta)?;
+        meta.remove_others(&directory)?;
         Ok(meta.current.into_function(user, name))
     }
 
@@ -362,7 +378,7 @@ impl Registry {
         Ok(self.stored_runtime(meta))
     }
 
-    /// One of the runtimes that are there, as it is if it is chosen now.
+    /// One of the runtimes that are there, as it is if it is chosen now. The lock must be held.
     #[cfg(feature = "bundles")]
     fn known_runtime(&self, sha256: String) -> Result<StoredRuntime> {
         Ok(self.stored_runtime(self.describe_runtime(sha256)?))
@@ -430,6 +446,18 @@ impl Version {
             user: user.to_owned(),
             name: name.to_owned(),
             is_package: Path::new(&source).extension() != Some(MODULE.as_ref()),
+
+    /// The description after an earlier version was gone back to.
+    fn restore(self, user: &str, name: &str, version: &str, keep: NonZero<usize>) -> Result<Self> {
+        let found = self.clone().version(user, name, version)?;
+        Ok(Self::after(Some(self), Version { uploaded: now(), ..found }, keep))
+    }
+
+    /// Removes what a function's directory has besides what this names.
+    fn remove_others(&self, directory: &Path) -> Result<()> {
+        let sources = self.earlier.iter().chain([&self.current]).map(|it| it.source.as_str());
+        files::remove_others(directory, &sources.chain([META]).collect::<Vec<_>>())
+    }
             bytes,
             sha256,
             uploaded: time(uploaded),
