@@ -79,6 +79,27 @@ fn what_was_removed_is_not_gone_back_to() {
 }
 
 #[test]
+fn runtimes_that_nobody_uses_are_removed() {
+    let (_directory, registry) = registry();
+    let runtimes = registry.root().join("runtimes");
+    let lock = Lock::exclusive(registry.root()).unwrap();
+    for name in ["chosen", "before", "used", "unused", ".new-killed"] {
+        fs::create_dir_all(runtimes.join(name).join("root")).unwrap();
+    }
+    let in_use = InUse::new(&runtimes.join("used")).unwrap();
+    let remove = || {
+        registry.remove_unused_runtimes(&["chosen", "before"]).unwrap();
+        files::names(&runtimes).unwrap()
+    };
+    assert_eq!(remove(), ["before", "chosen", "used"]);
+    assert_eq!(fs::read_dir(&runtimes).unwrap().count(), 3);
+    drop(in_use);
+    assert_eq!(remove(), ["before", "chosen"]);
+    assert!(InUse::new(&runtimes.join("used")).is_none());
+    drop(lock);
+}
+
+#[test]
 fn functions_of_stores_without_versions_are_read() {
     let (_directory, registry) = registry();
     registry.store("a", "f", b"old").unwrap();
