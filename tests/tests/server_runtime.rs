@@ -144,6 +144,16 @@ fn where_runtimes_must_be_signed_none_is_taken_that_is_not() {
 }
 
 #[test]
+fn a_bundle_that_is_not_there_is_the_clients_fault() {
+    let server = start();
+    for place in ["", "not/there", "a\0b", "file:///not/there"] {
+        let document = serde_json::json!({ "bundle": place }).to_string();
+        problem(server.put("/f", document), 422, "bundle");
+    }
+    assert_eq!(json::<RuntimeDocument>(server.get("/f"), 200).sha256, None);
+}
+
+#[test]
 fn runtimes_that_nobody_uses_are_removed() {
     let place = tempfile::tempdir().unwrap();
     let image = place.path().join("image");

@@ -154,7 +154,18 @@ impl Upgrades {
         tracing::info!(target: "py_func::server", "fetching {location}");
         let fetch = Fetch { location, key: self.key.clone(), trust_local: false };
         let log = |text: &str| tracing::info!(target: "py_func::server", "{text}");
-        let fetched = self.store.fetch_beside(&fetch, &*self.storage, &log, &|_, _| ())?;
+        let fetched = self.store.fetch_beside(&fetch, &*self.storage, &log, &|_, _| ());
+        let fetched = fetched.map_err(|error| match (error, &fetch.location) {
+            // It is the client who has named this file, so it is not the server's fault that it cannot be read.
+            (RegistryError::Bundle(faasm_bundle::Error::Io { path, source, .. }), Location::Path(named))
+                if path == *named =>
+            {
+                let detail = format!("failed to open the bundle {path:?}: {source}");
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bundle", detail)
+                    .hint("name a file that the server can read, or a URL")
+            }
+            (error, _) => error.into(),
+        })?;
         for (user, name) in &fetched.kept {
             tracing::warn!(target: "py_func::server", "{user}/{name} was left as it is: there is another version");
         }
