@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use faasm_build_support::cache::Cache;
 use faasm_build_support::{Context, GuestSources, Image};
-use py_func::{GUEST_SOURCES, PYTHON_SOURCES, Registry};
+use py_func::{GUEST_SOURCES, PYTHON_SOURCES, Registry, StoredRuntime};
 
 use crate::cli::{self, Format, Global};
 use crate::error::input;
@@ -16,8 +16,13 @@ use crate::shell::Shell;
 /// An image to use.
 pub(crate) struct Selected {
     pub(crate) directory: PathBuf,
-    /// Keeps the cache from removing the image while it is used.
-    _in_use: Option<Cache>,
+    /// Keeps the cache or the store from removing the image while it is used.
+    _in_use: Option<InUse>,
+}
+
+enum InUse {
+    Cache(#[expect(dead_code, reason = "it has a lock")] Cache),
+    Store(#[expect(dead_code, reason = "it has a lock")] StoredRuntime),
 }
 
 impl Selected {
@@ -49,7 +54,8 @@ pub(crate) fn select(
         && let Some(store) = store
         && let Some(runtime) = store.runtime()?
     {
-        return Ok(Selected::outside_cache(runtime.image));
+        let directory = runtime.image.clone();
+        return Ok(Selected { directory, _in_use: Some(InUse::Store(runtime)) });
     }
     match place {
         Place::Package(package) => build_package(&package, global, &steps, &[]),
@@ -74,7 +80,7 @@ pub(crate) fn build_package(
 pub(crate) fn build_default(global: &Global, steps: &Steps) -> anyhow::Result<Selected> {
     let cx = context(global, steps)?;
     let built = Image::new(own_guest()).build_in(&cx)?;
-    Ok(Selected { directory: built.directory().to_path_buf(), _in_use: Some(cx.cache) })
+    Ok(Selected { directory: built.directory().to_path_buf(), _in_use: Some(InUse::Cache(cx.cache)) })
 }
 
 /// The sources of the guest that this program has in it.

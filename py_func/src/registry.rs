@@ -3,7 +3,7 @@
 //! ```text
 //! functions/<user>/<function>/meta.json            what is stored, and which files are the sources of its versions
 //! functions/<user>/<function>/function-<hash>.py   a source; `.zip`, `.tar` or `.tar.gz` if it is a package
-//! runtimes/<hash>/                                 an image
+//! runtimes/<hash>/                                 an image, locked (shared) by whoever uses it
 //! runtime.json                                     which of them is used
 //! images/                                          what functions have imported, made again if it is lost
 //! state/                                           the functions' state
@@ -15,7 +15,8 @@
 //!
 //! `meta.json` and `runtime.json` are what makes an upload count. They name files that are there and complete by then, and are
 //! replaced in one step. A process that is killed at any moment therefore leaves the old state or the new one; what it
-//! leaves besides has a name that starts with a dot or is named by nothing, and the next upload removes it.
+//! leaves besides has a name that starts with a dot or is named by nothing, and the next upload removes it. When another runtime is chosen,
+//! those are removed that no process uses, except the one before.
 
 #[cfg(feature = "bundles")]
 mod bucket;
@@ -23,6 +24,7 @@ mod bucket;
 mod bundles;
 mod error;
 mod files;
+mod in_use;
 #[cfg(feature = "bundles")]
 mod layered;
 #[cfg(feature = "server")]
@@ -34,6 +36,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use faasm_image::Image;
@@ -49,6 +52,7 @@ pub use bucket::Bucket;
 pub use bundles::{Fetch, Fetched};
 pub use error::RegistryError;
 use files::{Lock, io};
+pub(crate) use in_use::InUse;
 #[cfg(feature = "bundles")]
 pub use layered::Layered;
 pub use storage::Storage;
@@ -112,6 +116,8 @@ pub struct StoredRuntime {
     pub sha256: String,
     /// When it was uploaded.
     pub uploaded: SystemTime,
+    /// Keeps it from being removed.
+    pub(crate) in_use: Option<Arc<InUse>>,
 }
 
 /// `meta.json`. Times are seconds since 1970.
@@ -205,8 +211,24 @@ impl Registry {
         let meta = Meta::after(before, current, self.versions);
         files::write(&directory.join(&meta.current.source), source)?;
         files::write_json(&directory.join(META), &meta)?;
-        let sources = meta.earlier.iter().chain([&meta.current]).map(|it| it.source.as_str());
-        files::remove_others(&directory, &sources.chain([META]).collect::<Vec<_>>())?;
+        meta.remove_others(&directory)?;
+        Ok(meta.current.into_function(user, name))
+    }
+
+    /// Has an earlier version of a function be called again, as if it was uploaded now. It is named by 16 or more digits of its SHA-256.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such function or version, or the store cannot be written.
+    pub fn restore(&self, user: &str, name: &str, version: &str) -> Result<StoredFunction> {
+        check_function_name(user, name)?;
+        let missing = || RegistryError::NoFunction { user: user.to_owned(), name: name.to_owned() };
+        let _lock = Lock::exclusive(&self.root)?;
+        let directory = self.function_directory(user, name);
+        let before: Meta = files::read_json(&directory.join(META))?.ok_or_else(missing)?;
+        let meta = before.restore(user, name, version, self.versions)?;
+        files::write_json(&directory.join(META), &meta)?;
+        meta.remove_others(&directory)?;
         Ok(meta.current.into_function(user, name))
     }
 
@@ -357,12 +379,22 @@ impl Registry {
 
     /// Makes one of the runtimes that are there the store's. The lock must be held.
     fn choose_runtime(&self, sha256: String) -> Result<StoredRuntime> {
+        let path = self.root.join(RUNTIME);
+        // One that cannot be read is replaced all the same.
+        let before: Option<RuntimeMeta> = files::read_json(&path).unwrap_or_default();
         let meta = self.describe_runtime(sha256)?;
-        files::write_json(&self.root.join(RUNTIME), &meta)?;
+        files::write_json(&path, &meta)?;
+        // Somebody may want to go back to the one before.
+        let before = before.filter(|before| before.sha256 != meta.sha256);
+        if let Some(before) = before
+            && let Err(error) = self.remove_unused_runtimes(&[&meta.sha256, &before.sha256])
+        {
+            tracing::warn!("failed to {error}; nothing needs it");
+        }
         Ok(self.stored_runtime(meta))
     }
 
-    /// One of the runtimes that are there, as it is if it is chosen now.
+    /// One of the runtimes that are there, as it is if it is chosen now. The lock must be held.
     #[cfg(feature = "bundles")]
     fn known_runtime(&self, sha256: String) -> Result<StoredRuntime> {
         Ok(self.stored_runtime(self.describe_runtime(sha256)?))
@@ -390,12 +422,9 @@ impl Registry {
 
     fn stored_runtime(&self, meta: RuntimeMeta) -> StoredRuntime {
         let RuntimeMeta { python, sha256, uploaded } = meta;
-        StoredRuntime {
-            image: self.root.join("runtimes").join(&sha256),
-            python,
-            sha256,
-            uploaded: time(uploaded),
-        }
+        let image = self.root.join("runtimes").join(&sha256);
+        let in_use = InUse::new(&image).map(Arc::new);
+        StoredRuntime { image, python, sha256, uploaded: time(uploaded), in_use }
     }
 }
 
@@ -416,6 +445,18 @@ impl Meta {
         earlier.retain(|it| it.sha256 != current.sha256);
         earlier.truncate(keep.get() - 1);
         Self { current, earlier }
+    }
+
+    /// The description after an earlier version was gone back to.
+    fn restore(self, user: &str, name: &str, version: &str, keep: NonZero<usize>) -> Result<Self> {
+        let found = self.clone().version(user, name, version)?;
+        Ok(Self::after(Some(self), Version { uploaded: now(), ..found }, keep))
+    }
+
+    /// Removes what a function's directory has besides what this names.
+    fn remove_others(&self, directory: &Path) -> Result<()> {
+        let sources = self.earlier.iter().chain([&self.current]).map(|it| it.source.as_str());
+        files::remove_others(directory, &sources.chain([META]).collect::<Vec<_>>())
     }
 }
 

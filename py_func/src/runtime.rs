@@ -16,6 +16,7 @@ use crate::function::{FunctionBuilder, Functions, Lookup};
 use crate::host::{self, Host, Library, SharedFiles, abi};
 use crate::images::Images;
 use crate::interpreter::Interpreter;
+use crate::registry::InUse;
 use crate::state::{self, Memory, State};
 
 /// CPython, ready to run functions. Cheap to clone; all clones share one image and one set of threads.
@@ -42,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) shared: Option<Arc<SharedFiles>>,
     pub(crate) tmp_limit: u64,
     image: Image,
+    /// If it is in a store, it stays there.
+    _in_use: Option<InUse>,
     base: MemoryImage,
     pub(crate) memory_limit: usize,
 }
@@ -265,7 +268,9 @@ impl RuntimeBuilder {
     ///
     /// When there is no image, or it was made by another version or for another machine, or is damaged.
     pub fn build(self) -> Result<Runtime, Error> {
-        let image = Image::open(&self.image.ok_or(Error::NoImage)?)?;
+        let directory = self.image.ok_or(Error::NoImage)?;
+        let in_use = InUse::new(&directory);
+        let image = Image::open(&directory)?;
         let program = Program::new(&image.load_code()?, host::link)?;
         let base = image.base()?;
         let (executor, next_call) = match self.threads_of {
@@ -297,6 +302,7 @@ impl RuntimeBuilder {
             shared: self.shared,
             tmp_limit: self.tmp_limit,
             image,
+            _in_use: in_use,
             base,
             memory_limit: self.memory_limit,
         };

@@ -2,6 +2,7 @@
 
 mod server_support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -466,6 +467,55 @@ fn earlier_versions_are_kept_called_and_gone_back_to() {
     assert_eq!(server.post("/invoke/python/f", "").text().unwrap(), "two");
     assert_eq!(server.delete("/p/python/f").status(), 204);
     problem(server.post(&format!("/invoke/python/f?version={one}"), ""), 404, "no-function");
+}
+
+#[test]
+fn a_version_that_is_kept_no_more_is_not_called_any_more() {
+    let server = start();
+    let mut first = String::new();
+    for number in 0..11 {
+        let answer = server.put("/p/python/f", format!("def faasm_main(): return '{number}'"));
+        let stored: FunctionDocument = json(answer, if number == 0 { 201 } else { 200 });
+        match number {
+            0 => first = stored.version,
+            1..10 => {
+                // It is loaded, which is no reason for it to stay.
+                let answer = server.post(&format!("/invoke/python/f?version={first}"), "");
+                assert_eq!(answer.text().unwrap(), "0");
+            }
+            _ => {}
+        }
+    }
+    problem(server.post(&format!("/invoke/python/f?version={first}"), ""), 404, "no-version");
+    assert_eq!(json::<Vec<FunctionDocument>>(server.get("/p/python/f/versions"), 200).len(), 10);
+    assert_eq!(server.post("/invoke/python/f", "").text().unwrap(), "10");
+}
+
+#[test]
+fn going_back_to_a_version_brings_nothing_back_that_was_removed() {
+    let server = start();
+    for _ in 0..10 {
+        for number in 0..2 {
+            server.upload("f", &format!("def faasm_main(): return '{number}'"));
+        }
+        let removed = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !removed.load(Ordering::SeqCst) {
+                        assert!(
+                            [200, 404].contains(&server.post("/p/python/f/rollback", "").status().as_u16())
+                        );
+                    }
+                });
+            }
+            let status = server.delete("/p/python/f").status();
+            removed.store(true, Ordering::SeqCst);
+            assert_eq!(status, 204);
+        });
+        problem(server.get("/p/python/f/versions"), 404, "no-function");
+        problem(server.post("/invoke/python/f", ""), 404, "no-function");
+    }
 }
 
 #[test]

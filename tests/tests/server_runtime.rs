@@ -3,12 +3,17 @@
 mod server_support;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use faasm_bundle::{Contents, DEFAULT_COMPRESSION, Function, PublicKey};
+use faasm_tests::limits;
+use py_func::Registry;
 use py_func::server::{Access, FunctionDocument, RuntimeDocument, Tokens};
-use server_support::{header, json, problem, start, start_with};
+use serde_json::Value;
+use server_support::{eventually, header, json, problem, start, start_with};
 
 #[test]
 fn a_runtime_is_replaced_while_calls_are_made() {
@@ -136,4 +141,57 @@ fn where_runtimes_must_be_signed_none_is_taken_that_is_not() {
     let problem = problem(server.put("/f/python/py_func", wasm), 400, "bundle");
     assert!(problem.detail.contains("signed"), "{}", problem.detail);
     assert_eq!(json::<RuntimeDocument>(server.get("/f"), 200).sha256, None);
+}
+
+#[test]
+fn a_bundle_that_is_not_there_is_the_clients_fault() {
+    let server = start();
+    for place in ["", "not/there", "a\0b", "file:///not/there"] {
+        let document = serde_json::json!({ "bundle": place }).to_string();
+        problem(server.put("/f", document), 422, "bundle");
+    }
+    assert_eq!(json::<RuntimeDocument>(server.get("/f"), 200).sha256, None);
+}
+
+#[test]
+fn runtimes_that_nobody_uses_are_removed() {
+    let place = tempfile::tempdir().unwrap();
+    let image = place.path().join("image");
+    assert!(Command::new("cp").arg("-r").arg(faasm_tests::image()).arg(&image).status().unwrap().success());
+    let manifest = image.join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let store = Registry::new(place.path().join("store"));
+    // With a manifest of its own it is another runtime. The store has links to the old one.
+    let upload = |number: usize| {
+        let mut changed: Value = serde_json::from_str(&text).unwrap();
+        changed["inputs"]["number"] = number.to_string().into();
+        std::fs::remove_file(&manifest).unwrap();
+        std::fs::write(&manifest, changed.to_string()).unwrap();
+        store.upload_runtime(&image).unwrap().image
+    };
+    let there = |images: &[&PathBuf]| {
+        let mut found: Vec<_> =
+            std::fs::read_dir(store.root().join("runtimes")).unwrap().map(|it| it.unwrap().path()).collect();
+        let mut expected: Vec<_> = images.iter().map(|it| (*it).clone()).collect();
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
+    };
+    let first = upload(1);
+    let runtime = limits().image(&first).build().unwrap();
+    let (second, third) = (upload(2), upload(3));
+    there(&[&first, &second, &third]);
+    // One is in use, one was the store's until just now.
+    let fourth = upload(4);
+    there(&[&first, &third, &fourth]);
+    let wave = "import wave\ndef faasm_main(): return wave.__name__\n";
+    let function = runtime.function("python", "f").source(wave).load().unwrap();
+    assert_eq!(function.call("").wait().unwrap().output, b"wave");
+    drop((function, runtime));
+    let mut number = 4;
+    eventually(|| {
+        number += 1;
+        upload(number);
+        !first.exists()
+    });
 }

@@ -95,7 +95,7 @@ pub(super) fn function_json(reason: &str, function: &StoredFunction) -> Value {
 }
 
 pub(super) fn runtime_json(reason: &str, runtime: &StoredRuntime) -> Value {
-    let StoredRuntime { image, python, sha256, uploaded } = runtime;
+    let StoredRuntime { image, python, sha256, uploaded, .. } = runtime;
     json!({ "reason": reason, "directory": image, "python": python, "sha256": sha256, "uploaded": unix(*uploaded) })
 }
 

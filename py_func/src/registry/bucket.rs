@@ -57,6 +57,9 @@ const SOURCES: usize = 64 << 20;
 
 const FLUSHED: &str = "flushed";
 
+/// Why a description could not be replaced.
+const OUTRUN: &str = "others replace it all the time";
+
 /// A store of functions below a place in an object store. Any number of servers may use one at the same time. Cheap to clone.
 #[derive(Clone)]
 pub struct Bucket {
@@ -142,29 +145,22 @@ impl Storage for Bucket {
         let mut before = inner.known(user, name);
         for _ in 0..ATTEMPTS {
             let meta = Meta::after(before.as_ref().map(|it| it.meta.clone()), version.clone(), self.versions);
-            let text =
-                serde_json::to_vec_pretty(&meta).map_err(|error| inner.damaged(META, &error.to_string()))?;
-            let tag = before.as_ref().map(|it| &it.tag);
-            let stored = inner.objects.replace(&object(user, name, META), text, tag, PATIENT)?;
-            let found = match stored {
-                Some(tag) => Some(Known { meta, tag, checked: Instant::now() }),
+            let found = match inner.replace(user, name, meta, before.as_ref().map(|it| &it.tag))? {
+                Some(known) => Some(known),
                 // Somebody else was faster; or the answer to an earlier request was lost, and not what it asked for.
                 None => inner.read(user, name, None, PATIENT)?,
             };
             if let Some(found) = found.clone().filter(|it| it.meta.current.source == version.source) {
-                let kept: Vec<_> = found.meta.clone().into_versions().map(|it| it.source).collect();
-                inner.learn(user, name, Some(found));
-                for gone in before.into_iter().flat_map(|it| it.meta.into_versions()) {
-                    if !kept.contains(&gone.source) {
-                        inner.remove_source(user, name, &gone);
-                    }
+                if let Some(before) = before {
+                    inner.remove_gone(user, name, before.meta, &found.meta);
                 }
+                inner.learn(user, name, Some(found));
                 return Ok(version.into_function(user, name));
             }
             before = found;
         }
         inner.remove_source(user, name, &version);
-        Err(inner.damaged(&object(user, name, META), "others replace it all the time"))
+        Err(inner.damaged(&object(user, name, META), OUTRUN))
     }
 
     fn function(&self, user: &str, name: &str) -> Result<StoredFunction> {
@@ -182,6 +178,24 @@ impl Storage for Bucket {
 
     fn source_of_version(&self, user: &str, name: &str, version: &str) -> Result<Vec<u8>> {
         Ok(self.inner.source(user, name, |meta| meta.version(user, name, version))?.1)
+    }
+
+    fn restore(&self, user: &str, name: &str, version: &str) -> Result<StoredFunction> {
+        check_function_name(user, name)?;
+        let inner = &self.inner;
+        for _ in 0..ATTEMPTS {
+            let before = inner.read(user, name, None, PATIENT)?.ok_or_else(|| missing(user, name))?;
+            let kept_before = before.meta.clone();
+            let meta = before.meta.restore(user, name, version, self.versions)?;
+            // Somebody may have been faster, and then the version may be gone, or the function.
+            if let Some(known) = inner.replace(user, name, meta, Some(&before.tag))? {
+                let current = known.meta.current.clone();
+                inner.remove_gone(user, name, kept_before, &known.meta);
+                inner.learn(user, name, Some(known));
+                return Ok(current.into_function(user, name));
+            }
+        }
+        Err(inner.damaged(&object(user, name, META), OUTRUN))
     }
 
     fn remove(&self, user: &str, name: &str) -> Result<()> {
@@ -392,6 +406,23 @@ impl Inner {
             }
             (Object::Same, Some(known)) => Ok(Some(Known { checked, ..known.clone() })),
             (Object::Missing | Object::Same, _) => Ok(None),
+        }
+    }
+
+    /// Replaces a description, if it is still the one of that tag, or is not there if there is none.
+    fn replace(&self, user: &str, name: &str, meta: Meta, tag: Option<&Tag>) -> Result<Option<Known>> {
+        let path = object(user, name, META);
+        let text =
+            serde_json::to_vec_pretty(&meta).map_err(|error| self.damaged(&path, &error.to_string()))?;
+        let tag = self.objects.replace(&path, text, tag, PATIENT)?;
+        Ok(tag.map(|tag| Known { meta, tag, checked: Instant::now() }))
+    }
+
+    /// Removes the sources of versions that are not kept any more.
+    fn remove_gone(&self, user: &str, name: &str, before: Meta, now: &Meta) {
+        let kept: Vec<_> = now.earlier.iter().chain([&now.current]).map(|it| &it.source).collect();
+        for gone in before.into_versions().filter(|it| !kept.contains(&&it.source)) {
+            self.remove_source(user, name, &gone);
         }
     }
 

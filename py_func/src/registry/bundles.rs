@@ -147,15 +147,14 @@ impl Registry {
         progress: &dyn Fn(&str),
         check: &dyn Fn(&Path) -> Result<()>,
     ) -> Result<Fetched> {
-        let runtimes = self.root.join("runtimes");
         let manifest = bundle.manifest(&Limits::default())?;
-        let known = self.find_installed(&runtimes, &manifest)?;
+        let known = self.find_installed(&manifest)?;
         let was_there = known.is_some();
         let mut compiled = false;
         let runtime = match known {
-            Some(name) => {
-                check(&runtimes.join(&name))?;
-                self.known_runtime(name)?
+            Some(known) => {
+                check(&known.image)?;
+                known
             }
             None => {
                 let new = files::temporary_directory(installing)?;
@@ -203,15 +202,17 @@ impl Registry {
         self.known_runtime(name)
     }
 
-    /// The name of the runtime that was made from this bundle, if it is there and can be run.
-    fn find_installed(&self, runtimes: &Path, manifest: &Manifest) -> Result<Option<String>> {
+    /// The runtime that was made from this bundle, if it is there and can be run.
+    fn find_installed(&self, manifest: &Manifest) -> Result<Option<StoredRuntime>> {
+        let Some(_lock) = Lock::shared(&self.root)? else { return Ok(None) };
+        let runtimes = &self.root.join("runtimes");
         for name in files::names(runtimes)? {
             let directory = runtimes.join(&name);
             let from: Option<Manifest> =
                 files::read_json(&directory.join(DIRECTORY).join("manifest.json")).unwrap_or_default();
             let runs = || Image::open(&directory).and_then(|image| image.load_code()).is_ok();
             if from.as_ref() == Some(manifest) && runs() {
-                return Ok(Some(name));
+                return self.known_runtime(name).map(Some);
             }
         }
         Ok(None)

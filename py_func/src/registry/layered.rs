@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::files::{self, io};
 use super::storage::Storage;
-use super::{MODULE, RegistryError, Result, StoredFunction, VERSION_DIGITS, check_function_name, hash};
+use super::{
+    MODULE, RegistryError, Result, StoredFunction, VERSION_DIGITS, check_function_name, hash, no_version,
+};
 use crate::package;
 
 /// For how long a storage that others change is believed that it has no function of a name.
@@ -65,6 +67,13 @@ impl Layered {
         self.lower.get(user)?.get(name)
     }
 
+    /// The storage above has a function of this name.
+    fn not_alone(&self, user: &str, name: &str) {
+        if let Some(below) = self.lower(user, name) {
+            *below.alone.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
     /// What the storage above says of a function, or else `lower` of the one below.
     fn either<T>(
         &self,
@@ -106,6 +115,11 @@ impl Lower {
         alone.is_some_and(|at| at.elapsed() < BELIEVED)
     }
 
+    /// Whether it is the version of this name.
+    fn is(&self, version: &str) -> bool {
+        version.len() >= VERSION_DIGITS && self.stored.sha256.starts_with(version)
+    }
+
     fn source(&self) -> Result<Vec<u8>> {
         let source = fs::read(&self.path).map_err(io("read", &self.path))?;
         if hash(&source) != self.stored.sha256 {
@@ -119,9 +133,7 @@ impl Lower {
 impl Storage for Layered {
     fn store(&self, user: &str, name: &str, source: &[u8]) -> Result<StoredFunction> {
         let stored = self.upper.store(user, name, source)?;
-        if let Some(below) = self.lower(user, name) {
-            *below.alone.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
+        self.not_alone(user, name);
         Ok(stored)
     }
 
@@ -145,11 +157,23 @@ impl Storage for Layered {
     }
 
     fn source_of_version(&self, user: &str, name: &str, version: &str) -> Result<Vec<u8>> {
-        let is_it = |it: &Lower| version.len() >= VERSION_DIGITS && it.stored.sha256.starts_with(version);
-        if let Some(below) = self.lower(user, name).filter(|it| is_it(it)) {
+        if let Some(below) = self.lower(user, name).filter(|it| it.is(version)) {
             return below.source();
         }
         self.upper.source_of_version(user, name, version)
+    }
+
+    fn restore(&self, user: &str, name: &str, version: &str) -> Result<StoredFunction> {
+        let below = self.lower(user, name).filter(|it| it.is(version));
+        match (self.upper.restore(user, name, version), below) {
+            (Err(RegistryError::NoVersion { .. }), Some(below)) => self.store(user, name, &below.source()?),
+            // It is the one that is called.
+            (Err(RegistryError::NoFunction { .. }), Some(below)) => Ok(below.stored.clone()),
+            (Err(RegistryError::NoFunction { .. }), None) if self.lower(user, name).is_some() => {
+                Err(no_version(user, name, version))
+            }
+            (other, _) => other.inspect(|_| self.not_alone(user, name)),
+        }
     }
 
     fn remove(&self, user: &str, name: &str) -> Result<()> {
@@ -270,8 +294,16 @@ mod tests {
         }
         let missing = storage.source_of_version("a", "f", &hash(b"4"));
         assert!(matches!(missing, Err(RegistryError::NoVersion { .. })));
+        // Going back to the first one puts it above what is there, and it goes with that.
+        let again = storage.restore("a", "f", first.version()).unwrap();
+        assert_eq!(storage.source("a", "f").unwrap(), (again.clone(), b"1".to_vec()));
+        assert_eq!(storage.versions("a", "f").unwrap(), [again, second.clone()]);
         storage.remove("a", "f").unwrap();
-        assert_eq!(storage.versions("a", "f").unwrap(), [first]);
+        assert_eq!(storage.versions("a", "f").unwrap(), [first.clone()]);
+        assert_eq!(storage.restore("a", "f", first.version()).unwrap(), first);
+        let gone = storage.restore("a", "f", second.version());
+        assert!(matches!(gone, Err(RegistryError::NoVersion { .. })), "{gone:?}");
+        assert!(matches!(storage.restore("a", "x", "0"), Err(RegistryError::NoFunction { .. })));
 
         write(&included, "a/f.py", b"2");
         assert!(matches!(storage.source("a", "f"), Err(RegistryError::Damaged { .. })));
@@ -323,6 +355,9 @@ mod tests {
         }
         fn source_of_version(&self, user: &str, name: &str, _: &str) -> Result<Vec<u8>> {
             self.function(user, name).map(|_| Vec::new())
+        }
+        fn restore(&self, user: &str, name: &str, _: &str) -> Result<StoredFunction> {
+            self.function(user, name)
         }
         fn remove(&self, user: &str, name: &str) -> Result<()> {
             self.function(user, name).map(drop)

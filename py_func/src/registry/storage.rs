@@ -40,6 +40,13 @@ pub trait Storage: Send + Sync {
     /// When there is no such function or version, or the storage cannot be read.
     fn source_of_version(&self, user: &str, name: &str, version: &str) -> Result<Vec<u8>>;
 
+    /// Has an earlier version of a function be called again, as if it was uploaded now, unless that was removed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such function or version, or the storage cannot be written.
+    fn restore(&self, user: &str, name: &str, version: &str) -> Result<StoredFunction>;
+
     /// Removes a function, with all its versions.
     ///
     /// # Errors
@@ -117,6 +124,10 @@ impl Storage for Registry {
 
     fn source_of_version(&self, user: &str, name: &str, version: &str) -> Result<Vec<u8>> {
         Self::source_of_version(self, user, name, version)
+    }
+
+    fn restore(&self, user: &str, name: &str, version: &str) -> Result<StoredFunction> {
+        Self::restore(self, user, name, version)
     }
 
     fn remove(&self, user: &str, name: &str) -> Result<()> {

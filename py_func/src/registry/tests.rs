@@ -60,6 +60,46 @@ fn so_many_versions_are_kept() {
 }
 
 #[test]
+fn what_was_removed_is_not_gone_back_to() {
+    let (_directory, registry) = registry();
+    let registry = registry.keep_versions(NonZero::new(2).unwrap());
+    let restore = |source: &[u8]| registry.restore("a", "f", &hash(source)[..VERSION_DIGITS]);
+    assert!(matches!(restore(b"1"), Err(RegistryError::NoFunction { .. })));
+    for source in ["1", "22", "333"] {
+        registry.store("a", "f", source.as_bytes()).unwrap();
+    }
+    assert!(matches!(restore(b"1"), Err(RegistryError::NoVersion { .. })));
+    assert_eq!(restore(b"22").unwrap().bytes, 2);
+    assert_eq!(registry.source("a", "f").unwrap(), b"22");
+    let sizes: Vec<_> = registry.versions("a", "f").unwrap().iter().map(|it| it.bytes).collect();
+    assert_eq!(sizes, [2, 3]);
+    registry.remove("a", "f").unwrap();
+    assert!(matches!(restore(b"333"), Err(RegistryError::NoFunction { .. })));
+    assert_eq!(listed(&registry), [""; 0]);
+}
+
+#[test]
+fn runtimes_that_nobody_uses_are_removed() {
+    let (_directory, registry) = registry();
+    let runtimes = registry.root().join("runtimes");
+    let lock = Lock::exclusive(registry.root()).unwrap();
+    for name in ["chosen", "before", "used", "unused", ".new-killed"] {
+        fs::create_dir_all(runtimes.join(name).join("root")).unwrap();
+    }
+    let in_use = InUse::new(&runtimes.join("used")).unwrap();
+    let remove = || {
+        registry.remove_unused_runtimes(&["chosen", "before"]).unwrap();
+        files::names(&runtimes).unwrap()
+    };
+    assert_eq!(remove(), ["before", "chosen", "used"]);
+    assert_eq!(fs::read_dir(&runtimes).unwrap().count(), 3);
+    drop(in_use);
+    assert_eq!(remove(), ["before", "chosen"]);
+    assert!(InUse::new(&runtimes.join("used")).is_none());
+    drop(lock);
+}
+
+#[test]
 fn functions_of_stores_without_versions_are_read() {
     let (_directory, registry) = registry();
     registry.store("a", "f", b"old").unwrap();

@@ -85,13 +85,19 @@ impl Drop for Reserved {
 /// What is held for a call: its input, until the guest has taken it, what it puts out, and in the end its result.
 pub(super) struct Held {
     budget: Budget,
-    reserved: Mutex<Reserved>,
+    state: Mutex<State>,
+}
+
+struct State {
+    reserved: Reserved,
+    /// Whether the call is over. One that was cancelled may still run for a moment, and what it has then is none of its result.
+    ended: bool,
 }
 
 impl Held {
     /// For a call whose input is reserved.
     pub(super) fn new(budget: &Budget, input: Reserved) -> Arc<Self> {
-        Arc::new(Self { budget: budget.clone(), reserved: Mutex::new(input) })
+        Arc::new(Self { budget: budget.clone(), state: Mutex::new(State { reserved: input, ended: false }) })
     }
 
     /// The call is over, and its output is all that is left.
@@ -101,28 +107,35 @@ impl Held {
 
     /// So many bytes are left of the call. What is there already cannot be refused.
     pub(super) fn keep(&self, bytes: usize) {
-        self.lock().set(bytes);
+        let mut state = self.lock();
+        state.ended = true;
+        state.reserved.set(bytes);
     }
 
     /// So many bytes of what is left are gone.
     pub(super) fn shrink(&self, bytes: usize) {
-        self.lock().shrink(bytes);
+        self.lock().reserved.shrink(bytes);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Reserved> {
-        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Account for Held {
     fn resize(&self, before: usize, after: usize) -> bool {
         let (before, after) = (counted(before), counted(after));
+        if before == after {
+            return true;
+        }
+        let mut state = self.lock();
+        if state.ended {
+            return after < before;
+        }
         if after > before {
-            return self.budget.extend(&mut self.lock(), after - before);
+            return self.budget.extend(&mut state.reserved, after - before);
         }
-        if before > after {
-            self.shrink(before - after);
-        }
+        state.reserved.shrink(before - after);
         true
     }
 }
@@ -173,6 +186,9 @@ mod tests {
         }
         held.keep(20 * MIB);
         assert!(budget.is_full());
+        // What goes on after the end counts neither way.
+        assert!(!held.resize(0, MIB) && held.resize(5 * MIB, 0));
+        assert_eq!(budget.taken(), 20 * MIB);
         held.shrink(15 * MIB);
         assert_eq!(budget.taken(), 5 * MIB);
         drop(held);

@@ -151,17 +151,15 @@ impl Functions {
 
     /// An earlier version of a function.
     async fn earlier(self: &Arc<Self>, user: &str, name: &str, version: &str) -> Result<Arc<Entry>, Problem> {
+        // Every time, since whoever uploads others has this one kept no more.
+        let kept = self.versions(user.to_owned(), name.to_owned()).await?;
         let key = [user, name, version].map(str::to_owned);
-        if let Some(entry) = locked(&self.earlier).get(&key) {
-            return Ok(Arc::clone(entry));
-        }
-        let [user, name, version] = key.clone();
-        let stored = self.versions(user, name).await?.into_iter().find(|it| it.version() == version);
-        let stored = stored.ok_or_else(|| {
-            let [user, name, version] = key.clone();
-            RegistryError::NoVersion { user, name, version }
-        })?;
         let mut known = locked(&self.earlier);
+        let Some(stored) = kept.into_iter().find(|it| it.version() == version) else {
+            known.remove(&key);
+            let [user, name, version] = key;
+            return Err(RegistryError::NoVersion { user, name, version }.into());
+        };
         if known.len() >= EARLIER {
             known.clear();
         }
@@ -202,7 +200,10 @@ impl Functions {
                 },
             };
             let source = functions.storage.source_of_version(&user, &name, &version)?;
-            Ok(functions.upload_now(&user, &name, &source)?.0)
+            let loaded = functions.load_source(&functions.runtime(), &user, &name, &source)?;
+            let stored = functions.storage.restore(&user, &name, &version)?;
+            functions.take_over(&stored, loaded)?;
+            Ok(stored)
         })
         .await
     }
@@ -249,12 +250,17 @@ impl Functions {
         let loaded = self.load_source(&self.runtime(), user, name, source)?;
         let is_new = self.known(user, name).is_none();
         let stored = self.storage.store(user, name, source)?;
-        match self.adopt(user, name, Some((&stored, loaded))) {
-            // Somebody has removed it since.
-            Err(RegistryError::NoFunction { .. }) => {}
-            other => drop(other?),
-        }
+        self.take_over(&stored, loaded)?;
         Ok((stored, is_new))
+    }
+
+    /// Has calls run what was just stored, unless there is something newer.
+    fn take_over(&self, stored: &StoredFunction, loaded: Function) -> Result<(), RegistryError> {
+        match self.adopt(&stored.user, &stored.name, Some((stored, loaded))) {
+            // Somebody has removed it since.
+            Err(RegistryError::NoFunction { .. }) => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// What functions run on that are loaded from now on.

@@ -246,20 +246,27 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         (None, None, Some(storage)) => storage.bundle()?,
         (_, named, _) => named,
     };
+    // It must not be removed before the server has opened it.
+    let mut stored = None;
     let image = match (arguments.image, bundle) {
         (Some(image), _) => Some(image),
         (None, Some(url)) => {
             let location = Location::parse(&url).map_err(RegistryError::from)?;
             let fetch = Fetch { location, key, trust_local: arguments.trust_local };
             let storage: &dyn Storage = storage.as_deref().unwrap_or(&store);
-            Some(self::fetch(&store, &fetch, storage)?.image)
+            stored = Some(self::fetch(&store, &fetch, storage)?);
+            None
         }
-        (None, None) => store.runtime()?.map(|stored| stored.image),
+        (None, None) => {
+            stored = store.runtime()?;
+            None
+        }
     };
-    if let Some(image) = image {
+    if let Some(image) = image.as_ref().or(stored.as_ref().map(|it| &it.image)) {
         runtime = runtime.image(image);
     }
     let server = Server::bind(settings, runtime, store)?;
+    drop(stored);
     let ended = server.run_until_signal(|server| {
         tracing::info!(target: "py_func::server", "listening on {}", server.url());
     });

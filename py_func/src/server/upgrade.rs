@@ -13,7 +13,7 @@ use faasm_image::Image;
 use super::functions::{Functions, blocking};
 use super::problem::Problem;
 use super::routes::RuntimeDocument;
-use crate::registry::{Fetch, Registry, RegistryError, Storage, StoredRuntime};
+use crate::registry::{Fetch, InUse, Registry, RegistryError, Storage, StoredRuntime};
 use crate::runtime::{Runtime, RuntimeBuilder};
 
 /// What it takes to change the runtime.
@@ -32,10 +32,19 @@ pub(super) struct Upgrades {
 #[derive(Clone)]
 struct Choice {
     image: PathBuf,
+    /// Which stays there.
+    _in_use: Option<Arc<InUse>>,
     /// The store's runtime, if it is to have one.
     stored: Option<StoredRuntime>,
     /// The storage's bundle.
     bundle: Option<String>,
+}
+
+impl Choice {
+    fn of(stored: StoredRuntime, bundle: Option<String>) -> Self {
+        let (image, in_use) = (stored.image.clone(), stored.in_use.clone());
+        Self { image, _in_use: in_use, stored: Some(stored), bundle }
+    }
 }
 
 /// The runtime to change to.
@@ -79,8 +88,10 @@ impl Upgrades {
         };
         let (upgrades, functions) = (Arc::clone(self), Arc::clone(functions));
         blocking(move || {
+            let image = functions.runtime().image_directory().to_owned();
             let before = Choice {
-                image: functions.runtime().image_directory().to_owned(),
+                _in_use: InUse::new(&image).map(Arc::new),
+                image,
                 stored: upgrades.store.runtime()?,
                 bundle: upgrades.storage.bundle()?,
             };
@@ -143,12 +154,23 @@ impl Upgrades {
         tracing::info!(target: "py_func::server", "fetching {location}");
         let fetch = Fetch { location, key: self.key.clone(), trust_local: false };
         let log = |text: &str| tracing::info!(target: "py_func::server", "{text}");
-        let fetched = self.store.fetch_beside(&fetch, &*self.storage, &log, &|_, _| ())?;
+        let fetched = self.store.fetch_beside(&fetch, &*self.storage, &log, &|_, _| ());
+        let fetched = fetched.map_err(|error| match (error, &fetch.location) {
+            // It is the client who has named this file, so it is not the server's fault that it cannot be read.
+            (RegistryError::Bundle(faasm_bundle::Error::Io { path, source, .. }), Location::Path(named))
+                if path == *named =>
+            {
+                let detail = format!("failed to open the bundle {path:?}: {source}");
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bundle", detail)
+                    .hint("name a file that the server can read, or a URL")
+            }
+            (error, _) => error.into(),
+        })?;
         for (user, name) in &fetched.kept {
             tracing::warn!(target: "py_func::server", "{user}/{name} was left as it is: there is another version");
         }
         let bundle = self.storage.is_shared().then_some(place);
-        Ok(Choice { image: fetched.runtime.image.clone(), stored: Some(fetched.runtime), bundle })
+        Ok(Choice::of(fetched.runtime, bundle))
     }
 
     /// One on which nothing can be called is not taken.
@@ -161,7 +183,7 @@ impl Upgrades {
         }
         let like = Image::open(before).map_err(crate::Error::from)?;
         let stored = self.store.take_runtime(content, &like, &|image| self.check(image))?;
-        Ok(Choice { image: stored.image.clone(), stored: Some(stored), bundle: None })
+        Ok(Choice::of(stored, None))
     }
 
     /// Refuses what other servers could not have.

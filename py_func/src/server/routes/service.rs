@@ -117,7 +117,13 @@ impl RuntimeDocument {
     /// The store's runtime, if it is one that was uploaded. Where its image lies is known on the server alone.
     pub fn into_stored(self) -> Option<StoredRuntime> {
         let uploaded = UNIX_EPOCH + Duration::from_secs(self.uploaded?);
-        Some(StoredRuntime { image: PathBuf::new(), python: self.python, sha256: self.sha256?, uploaded })
+        Some(StoredRuntime {
+            image: PathBuf::new(),
+            python: self.python,
+            sha256: self.sha256?,
+            uploaded,
+            in_use: None,
+        })
     }
 }
 
