@@ -24,9 +24,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use faasm_bundle::{Location, Object, Objects, Tag};
-use serde::{Deserialize, Serialize};
 
-use super::storage::Storage;
+use super::storage::{ChosenBundle, Storage};
 use super::{
     META, MODULE, Meta, RUNTIME, RegistryError, Result, StoredFunction, VERSION_DIGITS, VERSIONS, Version,
     check_function_name, hash, now, time,
@@ -88,12 +87,6 @@ struct Known {
 struct Flushed {
     tag: Option<Tag>,
     checked: Instant,
-}
-
-/// `runtime.json`.
-#[derive(Serialize, Deserialize)]
-struct Bundle {
-    bundle: String,
 }
 
 impl Bucket {
@@ -271,20 +264,18 @@ impl Storage for Bucket {
         self.inner.flushes.load(Ordering::Relaxed)
     }
 
-    fn bundle(&self) -> Result<Option<String>> {
+    fn bundle(&self) -> Result<Option<ChosenBundle>> {
         let inner = &self.inner;
         let Object::There { content, .. } = inner.objects.get(RUNTIME, None, META_LIMIT, PATIENT)? else {
             return Ok(None);
         };
-        let parsed = serde_json::from_slice::<Bundle>(&content);
-        parsed.map(|it| Some(it.bundle)).map_err(|error| inner.damaged(RUNTIME, &error.to_string()))
+        serde_json::from_slice(&content).map(Some).map_err(|error| inner.damaged(RUNTIME, &error.to_string()))
     }
 
-    fn choose_bundle(&self, place: Option<&str>) -> Result<()> {
+    fn choose_bundle(&self, chosen: Option<&ChosenBundle>) -> Result<()> {
         let inner = &self.inner;
-        let Some(place) = place else { return Ok(inner.objects.remove(RUNTIME, PATIENT)?) };
-        let text = serde_json::to_vec_pretty(&Bundle { bundle: place.to_owned() });
-        let text = text.map_err(|error| inner.damaged(RUNTIME, &error.to_string()))?;
+        let Some(chosen) = chosen else { return Ok(inner.objects.remove(RUNTIME, PATIENT)?) };
+        let text = serde_json::to_vec_pretty(chosen).map_err(|error| inner.damaged(RUNTIME, &error.to_string()))?;
         inner.objects.put(RUNTIME, text, PATIENT)?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::files::{self, io};
-use super::storage::Storage;
+use super::storage::{ChosenBundle, Storage};
 use super::{MODULE, RegistryError, Result, StoredFunction, VERSION_DIGITS, check_function_name, hash};
 use crate::package;
 
@@ -187,12 +187,12 @@ impl Storage for Layered {
         self.upper.flushes()
     }
 
-    fn bundle(&self) -> Result<Option<String>> {
+    fn bundle(&self) -> Result<Option<ChosenBundle>> {
         self.upper.bundle()
     }
 
-    fn choose_bundle(&self, place: Option<&str>) -> Result<()> {
-        self.upper.choose_bundle(place)
+    fn choose_bundle(&self, chosen: Option<&ChosenBundle>) -> Result<()> {
+        self.upper.choose_bundle(chosen)
     }
 }
 
