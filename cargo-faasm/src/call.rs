@@ -26,7 +26,7 @@ const SHARED_QUOTA: u64 = 1 << 30;
 
 /// A runtime on an image with the limits of the command line. In a store, functions find state, shared files and other functions.
 pub(crate) fn runtime(image: &Path, limits: Limits, store: Option<&Registry>) -> anyhow::Result<Runtime> {
-    let mut builder = limited(limits).image(image);
+    let mut builder = limited(Runtime::builder(), limits).image(image);
     if let Some(store) = store.cloned() {
         builder = builder.state(state(&store)).images(store.root().join("images"));
         builder = builder.shared_files(store.root().join("files"), SHARED_QUOTA);
@@ -41,9 +41,8 @@ pub(crate) fn state(store: &Registry) -> State {
     State::new(Arc::new(OnDemand::new(store.root().join("state"))), STATE)
 }
 
-/// The settings of a runtime that has the limits of the command line.
-pub(crate) fn limited(limits: Limits) -> RuntimeBuilder {
-    let mut builder = Runtime::builder();
+/// A runtime with the limits of the command line.
+pub(crate) fn limited(mut builder: RuntimeBuilder, limits: Limits) -> RuntimeBuilder {
     if let Some(limit) = limits.timeout {
         builder = builder.timeout(limit);
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use py_func::server::Options;
 
 use crate::error::EXIT_CODES;
 use crate::units::{parse_duration, parse_size};
@@ -318,30 +319,18 @@ pub(crate) struct Serve {
     /// Whose functions those are
     #[arg(long, value_name = "USER", default_value = "python", requires = "watch")]
     pub(crate) user: String,
-    /// The tokens by which clients are let in
-    #[arg(long, value_name = "FILE")]
-    pub(crate) tokens: Option<PathBuf>,
-    /// Let everyone in who can reach the server
-    #[arg(long, conflicts_with = "tokens")]
-    pub(crate) insecure_no_auth: bool,
-    /// The certificate, in PEM format
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_certificate: Option<PathBuf>,
-    /// The key of the certificate, in PEM format
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
-    pub(crate) tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) options: Options,
     #[command(flatten)]
     pub(crate) limits: Limits,
     #[command(flatten)]
     pub(crate) image: Image,
-    /// Fetch a bundle first, as `cargo faasm fetch` does, and run its runtime
+    /// Fetch a bundle first, as `cargo faasm fetch` does, and start with its runtime. What the server is upgraded to takes the place of it
+    /// until the command line names another one
     #[arg(long, value_name = "URL", conflicts_with = "directory")]
     pub(crate) runtime: Option<String>,
     #[command(flatten)]
     pub(crate) trust: Trust,
-    /// Keep functions in an object store that several servers share, in place of the store: s3://, gs:// or az://
-    #[arg(long, value_name = "URL", env = "FAASM_STORAGE", hide_env_values = true)]
-    pub(crate) storage: Option<String>,
     #[command(flatten)]
     pub(crate) message: Message,
 }

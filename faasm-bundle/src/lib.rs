@@ -35,7 +35,7 @@ mod write;
 pub use error::{Error, Result};
 pub use install::{DIRECTORY, Installed, MachineCode, install};
 pub use manifest::{CodePart, EXTENSION, FORMAT, FilePart, FunctionPart, ImagePart, Manifest, PORTABLE};
-pub use place::{Downloaded, Location, Object, Objects, OnBytes, Publication, Tag, publish};
+pub use place::{Downloaded, Listed, Location, Object, Objects, OnBytes, Publication, Tag, publish};
 pub use read::{Bundle, Limits};
 pub use sign::{PublicKey, SIGNATURE_EXTENSION};
 pub use write::{Contents, DEFAULT_COMPRESSION, Function, HIGHEST_COMPRESSION, Target, Written, write};

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 pub use download::Downloaded;
-pub use objects::{Object, Objects, Tag};
+pub use objects::{Listed, Object, Objects, Tag};
 pub use publish::{Publication, publish};
 
 use crate::error::{Error, Result};

@@ -44,6 +44,8 @@ pub use interpreter::Interpreter;
 pub use package::{PackageError, pack};
 #[cfg(feature = "bundles")]
 pub use registry::{Bucket, Fetch, Fetched, Layered};
-pub use registry::{RUNTIME_NAME, Registry, RegistryError, Storage, StoredFunction, StoredRuntime};
+pub use registry::{
+    ChosenBundle, RUNTIME_NAME, Registry, RegistryError, Storage, StoredFunction, StoredRuntime,
+};
 pub use runtime::{Runtime, RuntimeBuilder};
 pub use sources::{GUEST_SOURCES, PYTHON_SOURCES};

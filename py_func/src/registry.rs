@@ -5,6 +5,7 @@
 //! functions/<user>/<function>/function-<hash>.py   a source; `.zip`, `.tar` or `.tar.gz` if it is a package
 //! runtimes/<hash>/                                 an image, locked (shared) by whoever uses it
 //! runtime.json                                     which of them is used
+//! upgraded.json                                    what a server was told to run while it was running, and what it ran before
 //! images/                                          what functions have imported, made again if it is lost
 //! state/                                           the functions' state
 //! files/                                           the functions' shared files
@@ -30,6 +31,8 @@ mod layered;
 #[cfg(feature = "server")]
 mod runtimes;
 mod storage;
+#[cfg(feature = "server")]
+mod upgraded;
 
 use std::env;
 use std::fs;
@@ -55,7 +58,9 @@ use files::{Lock, io};
 pub(crate) use in_use::InUse;
 #[cfg(feature = "bundles")]
 pub use layered::Layered;
-pub use storage::Storage;
+pub use storage::{ChosenBundle, Storage};
+#[cfg(feature = "server")]
+pub(crate) use upgraded::{Choice, Upgraded};
 
 /// The name under which a runtime is uploaded, which no function can have.
 pub const RUNTIME_NAME: &str = "py_func";
@@ -70,6 +75,7 @@ const VERSIONS: NonZero<usize> = NonZero::new(10).unwrap();
 const VERSION_DIGITS: usize = 16;
 
 const META: &str = "meta.json";
+const UPGRADED: &str = "upgraded.json";
 const RUNTIME: &str = "runtime.json";
 
 pub(crate) type Result<T, E = RegistryError> = std::result::Result<T, E>;

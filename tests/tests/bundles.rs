@@ -357,6 +357,55 @@ fn being_killed_leaves_nothing_behind_that_counts() {
     assert_eq!(other.run("invoke python hello --data you"), "hello you");
 }
 
+/// Kills a command when so many bytes have passed, as `kill -9` does. Answers whether it was there to be killed.
+fn killed_after(wire: &Wire, bytes: u64, mut command: Command) -> bool {
+    let before = wire.passed();
+    let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while running.try_wait().unwrap().is_none() && wire.passed() - before < bytes {
+        thread::sleep(Duration::from_millis(1));
+    }
+    let was_running = running.try_wait().unwrap().is_none();
+    // It may have ended since.
+    let _ = running.kill();
+    running.wait().unwrap();
+    was_running
+}
+
+#[test]
+fn being_killed_in_a_transfer_leaves_it_to_be_gone_on_with() {
+    let s3 = S3::start();
+    let wire = Wire::to(s3.address, Direction::Up);
+    let machine = Machine::new(Some(wire.address));
+    let command = package("--target native --to s3://bucket/runtimes");
+    let local = machine.run(&package("--target native")).trim().to_owned();
+    let len = fs::metadata(&local).unwrap().len();
+    let mut killed = 0;
+    for at in [1, 1000, len / 3, len / 3, len / 3] {
+        killed += u32::from(killed_after(&wire, at, machine.command(&command)));
+        // What is there by its name is whole.
+        let object = s3.object(&format!("runtimes/py_func-1.0-{}.tar.zst", faasm_image::host_target()));
+        assert!(!object.exists() || fs::read(&object).unwrap() == fs::read(&local).unwrap());
+    }
+    assert!(killed > 0);
+    let url = machine.run(&command).trim().to_owned();
+    assert_eq!(s3.objects().len(), 1, "{:?}", s3.objects());
+
+    let wire = Wire::to(s3.address, Direction::Down);
+    let other = Machine::new(Some(wire.address));
+    let mut killed = 0;
+    for at in [1, 1000, len / 3, len / 3, len / 3] {
+        killed += u32::from(killed_after(&wire, at, other.command(&format!("fetch {url}"))));
+        if other.home().join("runtime.json").exists() {
+            break;
+        }
+        assert!(list(&other.home().join("runtimes")).is_empty());
+    }
+    assert!(killed > 0);
+    other.run(&format!("fetch {url}"));
+    assert_eq!(other.runtimes().len(), 1, "what was left is gone");
+    assert!(list(&other.home().join("downloads")).is_empty());
+}
+
 /// Needs a file system of its own, which only who may mount one can have.
 #[test]
 #[cfg(target_os = "linux")]

@@ -3,8 +3,9 @@
 mod bundle_support;
 mod server_support;
 
-use std::fs;
+use std::fs::{self, File};
 use std::thread;
+use std::time::{Duration, SystemTime};
 
 use bundle_support::{Direction, Machine, S3, Served, Wire};
 use py_func::server::FunctionDocument;
@@ -183,6 +184,65 @@ fn functions_that_are_loaded_are_called_while_the_bucket_does_not_answer() {
     eventually(|| b.invoke("other").status() == 200);
     let said = b.server.kill();
     assert!(!said.contains("panicked"), "{said}");
+}
+
+/// Makes what the bucket has of a function, its description excepted, older by two days.
+fn age(s3: &S3, name: &str) {
+    for object in objects(s3, name).iter().filter(|it| it.starts_with("function-")) {
+        let path = s3.object(&format!("functions-of-ours/functions/python/{name}/{object}"));
+        let time = SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+        File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+}
+
+#[test]
+fn what_uploads_that_were_cut_off_have_left_is_removed_when_nobody_needs_it() {
+    let s3 = S3::start();
+    let wire = Wire::to(s3.address, Direction::Up);
+    let (a, b) = (Node::start(s3.address), Node::start(wire.address));
+    a.uploads("hello", &answers("first"), 201);
+    let before = wire.passed();
+    assert!(b.upload("hello", &answers("second")).status().is_success());
+    let whole = wire.passed() - before;
+    for part in 1..10 {
+        wire.cut_after(whole * part / 10);
+        b.upload("hello", &answers(&format!("cut {part}")));
+    }
+    wire.mend();
+    let versions = |node: &Node| -> Vec<FunctionDocument> {
+        json(node.client.get(node.url("/p/python/hello/versions")).send().unwrap(), 200)
+    };
+    // There are more sources than are named, and they stay: somebody may be about to name them.
+    a.list();
+    let there = objects(&s3, "hello");
+    assert!(there.len() > versions(&a).len() + 1, "{there:?}");
+    a.list();
+    assert_eq!(objects(&s3, "hello"), there);
+    // Now nobody is any more. What is named stays, however old it is.
+    age(&s3, "hello");
+    let answer = a.call("hello");
+    a.uploads("hello", &answers("last"), 200);
+    assert_eq!(objects(&s3, "hello").len(), versions(&a).len() + 1, "{:?}", objects(&s3, "hello"));
+    for (version, expected) in [(0, "last"), (1, answer.as_str())] {
+        let version = &versions(&a)[version].version;
+        let url = a.url(&format!("/invoke/python/hello?version={version}"));
+        assert_eq!(a.client.post(url).send().unwrap().text().unwrap(), expected);
+    }
+
+    // What is left of a function that is not there goes when functions are listed.
+    let name = "function-0123456789abcdef-0000000000000000.py";
+    let folder = s3.object("functions-of-ours/functions/python/gone");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join(name), answers("gone")).unwrap();
+    fs::write(folder.join("note"), "somebody else's").unwrap();
+    assert_eq!(a.list(), b.list());
+    assert_eq!(objects(&s3, "gone"), [name, "note"]);
+    age(&s3, "gone");
+    age(&s3, "hello");
+    assert_eq!(a.list().len(), 1);
+    assert_eq!(objects(&s3, "gone"), ["note"]);
+    assert_eq!(a.call("hello"), "last");
+    assert_eq!(objects(&s3, "hello").len(), versions(&a).len() + 1);
 }
 
 #[test]

@@ -206,3 +206,68 @@ fn servers_that_come_later_run_what_one_was_upgraded_to() {
     let objects = PUBLISHED.0.objects();
     assert!(!objects.contains(&"functions/runtime.json".to_owned()), "{objects:?}");
 }
+
+#[test]
+fn an_upgrade_survives_a_restart_until_something_else_is_named() {
+    let (machine, [old, new]) = machine();
+    let with = |named: &str| Running::on(machine.serve(&format!("{named} --trust key.pub")));
+    let first = format!("--runtime {old}");
+    let running = with(&first);
+    running.upload("edition", EDITION);
+    machine.run(&format!("upgrade {new} --url {}", running.server.url));
+    assert_eq!(running.call("edition"), ok("new"));
+    running.server.kill();
+
+    // What it was upgraded to goes before what it was started with, and it can go back.
+    let running = with(&first);
+    assert_eq!((running.version().as_str(), running.call("edition")), ("2.0", ok("new")));
+    machine.run(&format!("upgrade --rollback --url {}", running.server.url));
+    assert_eq!((running.version().as_str(), running.call("edition")), ("1.0", ok("old")));
+    running.server.kill();
+    let running = with(&first);
+    assert_eq!((running.version().as_str(), running.call("edition")), ("1.0", ok("old")));
+    machine.run(&format!("upgrade --rollback --url {}", running.server.url));
+    assert_eq!(running.call("edition"), ok("new"));
+    running.server.kill();
+
+    // Another command line is a newer instruction, after which the one before is no longer what was last said.
+    let image = format!("--image {}", faasm_tests::image().display());
+    let running = with(&image);
+    assert_eq!(running.call("edition"), ok("old"));
+    machine.run(&format!("upgrade --rollback --url {}", running.server.url));
+    assert_eq!(running.call("edition"), ok("new"));
+    running.server.kill();
+    assert_eq!(with(&image).call("edition"), ok("new"), "an image is known by its content");
+    assert_eq!(with(&first).call("edition"), ok("old"));
+    // Who names nothing gets the store's.
+    assert_eq!(with("").call("edition"), ok("old"));
+}
+
+#[test]
+fn a_server_of_a_storage_runs_after_a_restart_what_any_was_upgraded_to() {
+    let (machine, [old, new]) = machine();
+    let (other, _) = self::machine();
+    let command = |named: &str| format!("{named} --storage s3://bucket/restarts --trust key.pub");
+    let first = command(&format!("--runtime {old}"));
+    let [a, b] = [&machine, &other].map(|it| Running::on(it.serve(&first)));
+    a.upload("edition", EDITION);
+    machine.run(&format!("upgrade {new} --url {}", a.server.url));
+    assert_eq!((a.call("edition"), b.call("edition")), (ok("new"), ok("old")));
+    drop((a, b));
+    let [a, b] = [&machine, &other].map(|it| Running::on(it.serve(&first)));
+    assert_eq!((a.call("edition"), b.call("edition")), (ok("new"), ok("new")));
+
+    machine.run(&format!("upgrade --rollback --url {}", a.server.url));
+    drop((a, b));
+    let [a, b] = [&machine, &other].map(|it| Running::on(it.serve(&first)));
+    assert_eq!((a.call("edition"), b.call("edition")), (ok("old"), ok("old")));
+
+    // Who was started with something else was told something else.
+    machine.run(&format!("upgrade {new} --url {}", a.server.url));
+    drop((a, b));
+    let image = command(&format!("--image {}", faasm_tests::image().display()));
+    let a = Running::on(machine.serve(&image));
+    assert_eq!(a.call("edition"), ok("old"));
+    drop(a);
+    assert_eq!(Running::on(machine.serve(&command(""))).call("edition"), ok("new"));
+}

@@ -2,12 +2,13 @@
 
 mod watch;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use faasm_bundle::{Location, PublicKey};
-use py_func::server::{Access, CallState, Details, Server, Settings, Tls, Tokens};
-use py_func::{Bucket, Registry, Storage};
+use py_func::server::{CallState, Details, First, Named, Server, Settings};
+use py_func::{Registry, Runtime};
 use serde_json::json;
 
 use crate::call;
@@ -17,57 +18,59 @@ use crate::image;
 use crate::shell::{self, Shell};
 use crate::units::show_duration;
 
-/// How large outputs may be if the command line does not say it: as bodies of requests.
-const OUTPUT: usize = 64 << 20;
-
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Serve) -> anyhow::Result<ExitCode> {
-    let access = match (&arguments.tokens, arguments.insecure_no_auth) {
-        (Some(path), _) => Access::Tokens(Tokens::read(path)?),
-        (None, true) => Access::Anyone,
-        (None, false) => Access::Loopback,
-    };
-    let tls = arguments.tls_certificate.clone().zip(arguments.tls_key.clone());
+    let options = &arguments.options;
+    if let Some(url) = options.storage_url().filter(|_| global.offline) {
+        return Err(
+            input(format!("{url} is not on this machine, and --offline forbids to ask for it")).into()
+        );
+    }
     let on_call = {
         let shell = *shell;
         Arc::new(move |call: &Details| show(shell, call))
     };
-    let storage: Option<Arc<dyn Storage>> = match &arguments.storage {
-        Some(url) if global.offline => {
-            return Err(
-                input(format!("{url} is not on this machine, and --offline forbids to ask for it")).into()
-            );
-        }
-        Some(url) => Some(Arc::new(Bucket::open(&Location::parse(url)?)?)),
-        None => None,
+    let key = arguments.trust.trust.as_deref().map(PublicKey::read).transpose()?;
+    let store = options.store(Registry::from_env()?);
+    let storage = options.open_storage(&store)?;
+    let mut named = match &arguments.runtime {
+        Some(url) => Named::bundle(&Location::parse(url)?),
+        None => arguments.image.directory.as_deref().and_then(Named::image),
     };
-    let settings = Settings {
-        listen: arguments.listen,
-        access,
-        tls: tls.map(|(certificate, key)| Tls { certificate, key }),
-        storage: storage.clone(),
-        trust: arguments.trust.trust.as_deref().map(PublicKey::read).transpose()?,
-        on_call: Some(on_call),
-        ..Settings::default()
+    let fetch = |url: &str| -> anyhow::Result<PathBuf> {
+        let storage = storage.as_deref().unwrap_or(&store);
+        Ok(super::fetch::fetch(*shell, global, &store, storage, url, &arguments.trust)?.runtime.image)
     };
-    let store = Registry::from_env()?;
+    let upgraded = |image: PathBuf| {
+        shell.status("Running", "what this server was upgraded to");
+        image
+    };
     // It keeps the cache from removing the image while it is used.
     let selected;
-    let bundle = match (&arguments.runtime, &arguments.image.directory, &storage) {
-        (None, None, Some(storage)) => storage.bundle()?,
-        (named, ..) => named.clone(),
-    };
-    let image = match &bundle {
-        Some(url) => {
-            let storage = storage.as_deref().unwrap_or(&store);
-            super::fetch::fetch(*shell, global, &store, storage, url, &arguments.trust)?.runtime.image
-        }
-        None => {
+    let first = First::choose(&store, storage.as_deref(), named.as_ref())?;
+    let image = match (first, &arguments.runtime) {
+        (First::Image(image), _) => upgraded(image),
+        (First::Bundle(url), _) => fetch(&url)?,
+        (First::Named, Some(url)) => fetch(url)?,
+        (First::Named, None) => {
             selected = image::select(*shell, global, &arguments.image, Some(&store))?;
-            selected.directory.clone()
+            let directory = selected.directory.clone();
+            // That of a package goes before the store's, as if it was named.
+            if named.is_none() && store.runtime()?.is_none_or(|it| it.image != directory) {
+                named = Named::image(&directory);
+            }
+            match First::choose(&store, storage.as_deref(), named.as_ref())? {
+                First::Image(image) => upgraded(image),
+                _ => directory,
+            }
         }
     };
-    let runtime = call::limited(arguments.limits).image(&image);
-    let runtime = runtime.output_limit(arguments.limits.output.unwrap_or(OUTPUT));
+    let runtime = options.runtime(Runtime::builder().image(&image));
+    let runtime = call::limited(runtime, arguments.limits);
+    let settings = Settings {
+        listen: arguments.listen,
+        on_call: Some(on_call),
+        ..options.settings(storage, key, named)?
+    };
     let server = Server::bind(settings, runtime, store)?;
 
     // Functions are there before clients are told to come.

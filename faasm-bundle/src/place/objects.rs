@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::TryStreamExt as _;
 use object_store::path::Path as Key;
@@ -54,6 +54,15 @@ pub enum Object {
         /// What it is known by from now on.
         tag: Tag,
     },
+}
+
+/// An object in a list.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// What its content is known by.
+    pub tag: Tag,
+    /// When it was put there, as the store has the time.
+    pub modified: SystemTime,
 }
 
 impl Objects {
@@ -159,12 +168,12 @@ impl Objects {
         })
     }
 
-    /// All objects in a folder and below, by the names that the other methods take, with their tags.
+    /// All objects in a folder and below, by the names that the other methods take.
     ///
     /// # Errors
     ///
     /// When the store cannot be reached, or not within `patience`, or refuses.
-    pub fn list(&self, folder: &str, patience: Duration) -> Result<BTreeMap<String, Tag>> {
+    pub fn list(&self, folder: &str, patience: Duration) -> Result<BTreeMap<String, Listed>> {
         let (remote, key) = self.at(folder)?;
         let above = self.remote.path.clone();
         self.wait(folder, patience, async move {
@@ -178,7 +187,7 @@ impl Objects {
             let named = |found: ObjectMeta| {
                 let parts = found.location.prefix_match(&above)?;
                 let name = parts.map(|it| it.as_ref().to_owned()).collect::<Vec<_>>().join("/");
-                Some((name, Tag::of(&found)))
+                Some((name, Listed { tag: Tag::of(&found), modified: found.last_modified.into() }))
             };
             Ok(listed.into_iter().filter_map(named).collect())
         })

@@ -9,24 +9,27 @@
 //!
 //! As in a directory, `meta.json` makes an upload count, and names a source that is there by then. It is replaced only if it is the one
 //! that was read before, so that of two uploads at a time one comes after the other. Each upload has a source of its own, which goes when
-//! that version is kept no more; who wants to read it just then finds out what is there instead. An upload that is cut off leaves at most a
-//! source that nothing names.
+//! that version is kept no more; who wants to read it just then finds out what is there instead.
+//!
+//! An upload that is cut off leaves at most a source that nothing names. Such leftovers are removed when their function is stored the next
+//! time, or functions are listed, once they are a day older than the newest object that was listed with them, by the store's own clock. Until
+//! then somebody may be about to name them. After an hour nobody does any more: who has not come so far gives up, and stores refuse
+//! requests that were signed minutes ago. What nothing names never comes to be named again, since each upload has a source of its own.
 //!
 //! What is known of a function is believed for a second. Who needs it after that asks whether it is still the same, which takes one
 //! request and no transfer. When the bucket does not answer, what was known goes on to be believed, and nobody waits for it any more, until
 //! it answers again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use faasm_bundle::{Location, Object, Objects, Tag};
-use serde::{Deserialize, Serialize};
+use faasm_bundle::{Listed, Location, Object, Objects, Tag};
 
-use super::storage::Storage;
+use super::storage::{ChosenBundle, Storage};
 use super::{
     META, MODULE, Meta, RUNTIME, RegistryError, Result, StoredFunction, VERSION_DIGITS, VERSIONS, Version,
     check_function_name, hash, now, time,
@@ -43,6 +46,12 @@ const IMPATIENT: Duration = Duration::from_secs(1);
 const PATIENT: Duration = Duration::from_secs(10);
 const TRANSFER: Duration = Duration::from_secs(300);
 
+/// How long an upload may take, from when its source is sent.
+const UPLOAD: Duration = Duration::from_secs(3600);
+
+/// How old a source is that nothing names and nobody is about to name.
+const LEFT: Duration = Duration::from_secs(24 * 3600);
+
 /// How large descriptions may be, in bytes.
 const META_LIMIT: u64 = 1 << 20;
 
@@ -58,7 +67,10 @@ const SOURCES: usize = 64 << 20;
 const FLUSHED: &str = "flushed";
 
 /// Why a description could not be replaced.
-const OUTRUN: &str = "others replace it all the time";
+const OUTRUN: &str = "others replace it all the time, or it took too long";
+
+/// What names of sources begin with.
+const SOURCE: &str = "function-";
 
 /// A store of functions below a place in an object store. Any number of servers may use one at the same time. Cheap to clone.
 #[derive(Clone)]
@@ -91,12 +103,6 @@ struct Known {
 struct Flushed {
     tag: Option<Tag>,
     checked: Instant,
-}
-
-/// `runtime.json`.
-#[derive(Serialize, Deserialize)]
-struct Bundle {
-    bundle: String,
 }
 
 impl Bucket {
@@ -138,12 +144,17 @@ impl Storage for Bucket {
         let sha256 = hash(source);
         let kind = package::archive_kind(source).unwrap_or(MODULE);
         let number = getrandom::u64().map_err(|error| inner.damaged(META, &error.to_string()))?;
-        let file = format!("function-{}-{number:016x}.{kind}", &sha256[..VERSION_DIGITS]);
+        let file = format!("{SOURCE}{}-{number:016x}.{kind}", &sha256[..VERSION_DIGITS]);
         let version = Version { source: file, bytes: source.len() as u64, sha256, uploaded: now() };
 
+        let begun = SystemTime::now();
         inner.objects.put(&object(user, name, &version.source), source.to_vec(), TRANSFER)?;
         let mut before = inner.known(user, name);
         for _ in 0..ATTEMPTS {
+            // This machine may have slept, and others have taken the source for a leftover.
+            if begun.elapsed().is_ok_and(|it| it > UPLOAD) {
+                break;
+            }
             let meta = Meta::after(before.as_ref().map(|it| it.meta.clone()), version.clone(), self.versions);
             let found = match inner.replace(user, name, meta, before.as_ref().map(|it| &it.tag))? {
                 Some(known) => Some(known),
@@ -154,7 +165,9 @@ impl Storage for Bucket {
                 if let Some(before) = before {
                     inner.remove_gone(user, name, before.meta, &found.meta);
                 }
+                let kept: Vec<_> = found.meta.clone().into_versions().map(|it| it.source).collect();
                 inner.learn(user, name, Some(found));
+                inner.remove_leftovers_of(user, name, &kept);
                 return Ok(version.into_function(user, name));
             }
             before = found;
@@ -213,38 +226,40 @@ impl Storage for Bucket {
     fn functions(&self) -> Result<Vec<StoredFunction>> {
         let inner = &self.inner;
         let listed = inner.objects.list("functions", PATIENT)?;
-        let mut functions = Vec::new();
+        let mut metas = Vec::new();
         let mut unknown = Vec::new();
-        for (object, tag) in &listed {
-            let parts: Vec<&str> = object.split('/').collect();
-            let &[_, user, name, META] = parts.as_slice() else { continue };
-            if check_function_name(user, name).is_err() {
-                continue;
-            }
-            match inner.known(user, name).filter(|it| it.tag == *tag) {
-                Some(known) => functions.push(known.meta.current.into_function(user, name)),
+        for (object, found) in &listed {
+            let Some((user, name, META)) = parts(object) else { continue };
+            match inner.known(user, name).filter(|it| it.tag == found.tag) {
+                Some(known) => metas.push((user.to_owned(), name.to_owned(), known.meta)),
                 None => unknown.push((user, name)),
             }
         }
-        let read = |ids: &[(&str, &str)]| -> Result<Vec<StoredFunction>> {
+        let read = |ids: &[(&str, &str)]| -> Result<Vec<(String, String, Meta)>> {
             let mut found = Vec::new();
             for (user, name) in ids {
                 let known = inner.read(user, name, None, PATIENT)?;
                 // It may have been removed since.
-                found.extend(known.as_ref().map(|it| it.meta.current.clone().into_function(user, name)));
+                found.extend(known.clone().map(|it| ((*user).to_owned(), (*name).to_owned(), it.meta)));
                 inner.learn(user, name, known);
             }
             Ok(found)
         };
-        let parts: Vec<Result<_>> = thread::scope(|scope| {
+        let answers: Vec<Result<_>> = thread::scope(|scope| {
             let part = unknown.len().div_ceil(READERS).max(1);
             let readers: Vec<_> = unknown.chunks(part).map(|ids| scope.spawn(|| read(ids))).collect();
             let panicked = || Err(inner.damaged("functions", "the host panicked"));
             readers.into_iter().map(|it| it.join().unwrap_or_else(|_| panicked())).collect()
         });
-        for part in parts {
-            functions.extend(part?);
+        for answer in answers {
+            metas.extend(answer?);
         }
+        let named = metas.iter().flat_map(|(user, name, meta)| {
+            meta.clone().into_versions().map(|it| object(user, name, &it.source))
+        });
+        inner.remove_leftovers(&listed, &named.collect());
+        let functions = metas.into_iter().map(|(user, name, meta)| meta.current.into_function(&user, &name));
+        let mut functions: Vec<_> = functions.collect();
         functions.sort_by(|a, b| (&a.user, &a.name).cmp(&(&b.user, &b.name)));
         Ok(functions)
     }
@@ -285,20 +300,19 @@ impl Storage for Bucket {
         self.inner.flushes.load(Ordering::Relaxed)
     }
 
-    fn bundle(&self) -> Result<Option<String>> {
+    fn bundle(&self) -> Result<Option<ChosenBundle>> {
         let inner = &self.inner;
         let Object::There { content, .. } = inner.objects.get(RUNTIME, None, META_LIMIT, PATIENT)? else {
             return Ok(None);
         };
-        let parsed = serde_json::from_slice::<Bundle>(&content);
-        parsed.map(|it| Some(it.bundle)).map_err(|error| inner.damaged(RUNTIME, &error.to_string()))
+        serde_json::from_slice(&content).map(Some).map_err(|error| inner.damaged(RUNTIME, &error.to_string()))
     }
 
-    fn choose_bundle(&self, place: Option<&str>) -> Result<()> {
+    fn choose_bundle(&self, chosen: Option<&ChosenBundle>) -> Result<()> {
         let inner = &self.inner;
-        let Some(place) = place else { return Ok(inner.objects.remove(RUNTIME, PATIENT)?) };
-        let text = serde_json::to_vec_pretty(&Bundle { bundle: place.to_owned() });
-        let text = text.map_err(|error| inner.damaged(RUNTIME, &error.to_string()))?;
+        let Some(chosen) = chosen else { return Ok(inner.objects.remove(RUNTIME, PATIENT)?) };
+        let text =
+            serde_json::to_vec_pretty(chosen).map_err(|error| inner.damaged(RUNTIME, &error.to_string()))?;
         inner.objects.put(RUNTIME, text, PATIENT)?;
         Ok(())
     }
@@ -494,6 +508,37 @@ impl Inner {
         }
     }
 
+    /// Removes leftovers of a function whose versions have the sources `kept`. If that does not work, they are in nobody's way.
+    fn remove_leftovers_of(&self, user: &str, name: &str, kept: &[String]) {
+        match self.objects.list(object(user, name, "").trim_end_matches('/'), PATIENT) {
+            Ok(listed) => {
+                let named = kept.iter().map(|it| object(user, name, it));
+                self.remove_leftovers(&listed, &named.collect());
+            }
+            Err(error) => tracing::warn!("failed to {error}; there may be sources that nothing needs"),
+        }
+    }
+
+    /// Removes sources that are not `named`, and so old that nobody is about to name them.
+    fn remove_leftovers(&self, listed: &BTreeMap<String, Listed>, named: &HashSet<String>) {
+        let Some(newest) = listed.values().map(|it| it.modified).max() else { return };
+        for (object, found) in listed {
+            let is_source = parts(object).is_some_and(|(_, _, file)| file.starts_with(SOURCE));
+            let is_old = newest.duration_since(found.modified).is_ok_and(|it| it > LEFT);
+            if !is_source || !is_old || named.contains(object) {
+                continue;
+            }
+            if let Err(error) = self.objects.remove(object, PATIENT) {
+                tracing::warn!("failed to {error}; nothing needs it");
+                return;
+            }
+            tracing::info!(
+                "removed {}, which an upload that was cut off had left",
+                self.objects.location(object)
+            );
+        }
+    }
+
     fn damaged(&self, name: &str, reason: &str) -> RegistryError {
         let path = self.objects.location(name).to_string().into();
         RegistryError::Damaged { path, reason: reason.to_owned() }
@@ -503,6 +548,13 @@ impl Inner {
 /// The name of an object of a function.
 fn object(user: &str, name: &str, file: &str) -> String {
     format!("functions/{user}/{name}/{file}")
+}
+
+/// The same, the other way round: user, function and file of an object, if it is one of a function.
+fn parts(object: &str) -> Option<(&str, &str, &str)> {
+    let mut parts = object.strip_prefix("functions/")?.split('/');
+    let (user, name, file) = (parts.next()?, parts.next()?, parts.next()?);
+    (parts.next().is_none() && check_function_name(user, name).is_ok()).then_some((user, name, file))
 }
 
 fn missing(user: &str, name: &str) -> RegistryError {

@@ -63,7 +63,7 @@ impl Registry {
         on_bytes: OnBytes<'_>,
     ) -> Result<Fetched> {
         let fetched = self.fetch_beside(fetch, storage, progress, on_bytes)?;
-        self.choose(Some(&fetched.runtime))?;
+        self.choose(Some(&fetched.runtime.sha256))?;
         Ok(fetched)
     }
 
@@ -90,10 +90,10 @@ impl Registry {
     }
 
     /// Makes a runtime that is there the store's, or leaves the store without one.
-    pub(crate) fn choose(&self, runtime: Option<&StoredRuntime>) -> Result<()> {
+    pub(crate) fn choose(&self, runtime: Option<&str>) -> Result<()> {
         let _lock = Lock::exclusive(&self.root)?;
         if let Some(runtime) = runtime {
-            return self.choose_runtime(runtime.sha256.clone()).map(drop);
+            return self.choose_runtime(runtime.to_owned()).map(drop);
         }
         let path = self.root.join(RUNTIME);
         match fs::remove_file(&path) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::files::{self, io};
-use super::storage::Storage;
+use super::storage::{ChosenBundle, Storage};
 use super::{
     MODULE, RegistryError, Result, StoredFunction, VERSION_DIGITS, check_function_name, hash, no_version,
 };
@@ -211,12 +211,12 @@ impl Storage for Layered {
         self.upper.flushes()
     }
 
-    fn bundle(&self) -> Result<Option<String>> {
+    fn bundle(&self) -> Result<Option<ChosenBundle>> {
         self.upper.bundle()
     }
 
-    fn choose_bundle(&self, place: Option<&str>) -> Result<()> {
-        self.upper.choose_bundle(place)
+    fn choose_bundle(&self, chosen: Option<&ChosenBundle>) -> Result<()> {
+        self.upper.choose_bundle(chosen)
     }
 }
 
@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(storage.source("a", "f").unwrap(), (again.clone(), b"1".to_vec()));
         assert_eq!(storage.versions("a", "f").unwrap(), [again, second.clone()]);
         storage.remove("a", "f").unwrap();
-        assert_eq!(storage.versions("a", "f").unwrap(), [first.clone()]);
+        assert_eq!(storage.versions("a", "f").unwrap(), std::slice::from_ref(&first));
         assert_eq!(storage.restore("a", "f", first.version()).unwrap(), first);
         let gone = storage.restore("a", "f", second.version());
         assert!(matches!(gone, Err(RegistryError::NoVersion { .. })), "{gone:?}");

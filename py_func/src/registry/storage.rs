@@ -1,6 +1,19 @@
 //! Where a server keeps its functions.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Registry, Result, StoredFunction};
+
+/// The bundle whose runtime servers on a storage are to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChosenBundle {
+    /// Where it is, for all of them.
+    #[serde(rename = "bundle")]
+    pub place: String,
+    /// What the server that chose it was started with, if it was told what to run. Servers that are started with something else run that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<String>,
+}
 
 /// Where a server keeps its functions: a directory, which is a [`Registry`], or something that several servers share, such as a bucket
 /// of an object store. What it has stored when a method returns is not lost any more. Methods may block.
@@ -86,12 +99,12 @@ pub trait Storage: Send + Sync {
         0
     }
 
-    /// The place of the bundle whose runtime servers are to run that are told of no other one.
+    /// The bundle whose runtime servers are to run, if one was chosen.
     ///
     /// # Errors
     ///
     /// When the storage cannot be read.
-    fn bundle(&self) -> Result<Option<String>> {
+    fn bundle(&self) -> Result<Option<ChosenBundle>> {
         Ok(None)
     }
 
@@ -100,7 +113,7 @@ pub trait Storage: Send + Sync {
     /// # Errors
     ///
     /// When the storage cannot be written.
-    fn choose_bundle(&self, _place: Option<&str>) -> Result<()> {
+    fn choose_bundle(&self, _chosen: Option<&ChosenBundle>) -> Result<()> {
         Ok(())
     }
 }

@@ -83,18 +83,20 @@ fn runtimes_that_nobody_uses_are_removed() {
     let (_directory, registry) = registry();
     let runtimes = registry.root().join("runtimes");
     let lock = Lock::exclusive(registry.root()).unwrap();
-    for name in ["chosen", "before", "used", "unused", ".new-killed"] {
+    for name in ["chosen", "before", "gone back to", "used", "unused", ".new-killed"] {
         fs::create_dir_all(runtimes.join(name).join("root")).unwrap();
     }
+    let upgraded = r#"{"running": {"image": "/elsewhere"}, "previous": {"image": "runtimes/gone back to", "stored": "1"}}"#;
+    fs::write(registry.root().join(UPGRADED), upgraded).unwrap();
     let in_use = InUse::new(&runtimes.join("used")).unwrap();
     let remove = || {
         registry.remove_unused_runtimes(&["chosen", "before"]).unwrap();
         files::names(&runtimes).unwrap()
     };
-    assert_eq!(remove(), ["before", "chosen", "used"]);
-    assert_eq!(fs::read_dir(&runtimes).unwrap().count(), 3);
+    assert_eq!(remove(), ["before", "chosen", "gone back to", "used"]);
+    assert_eq!(fs::read_dir(&runtimes).unwrap().count(), 4);
     drop(in_use);
-    assert_eq!(remove(), ["before", "chosen"]);
+    assert_eq!(remove(), ["before", "chosen", "gone back to"]);
     assert!(InUse::new(&runtimes.join("used")).is_none());
     drop(lock);
 }

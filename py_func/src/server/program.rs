@@ -11,10 +11,8 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -23,8 +21,8 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
-use super::{Access, Limits, Server, ServerError, Settings, Tls, Tokens};
-use crate::registry::{Bucket, Fetch, Layered, Registry, RegistryError, Storage, StoredRuntime};
+use super::{First, Named, Options, Server, ServerError, Settings, Tokens};
+use crate::registry::{Fetch, Registry, RegistryError, Storage, StoredRuntime};
 use crate::runtime::Runtime;
 
 /// Runs Python functions over HTTP, each call in a sandbox of its own
@@ -60,10 +58,12 @@ struct Serve {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", env = "FAASM_LISTEN")]
     listen: SocketAddr,
-    /// The image [default: the runtime of the storage, else the store's, else the one that this program was built with]
+    /// The image to start with [default: the runtime of the storage, else the store's, else the one that this program was built with].
+    /// What the server is upgraded to takes the place of it until another one is named
     #[arg(long, value_name = "DIR", env = "FAASM_IMAGE")]
     image: Option<PathBuf>,
-    /// A bundle to fetch first, and whose runtime to run: a path, or a URL that begins with s3://, gs://, az:// or https://
+    /// A bundle to fetch first, and with whose runtime to start, as with an image: a path, or a URL that begins with s3://, gs://, az://
+    /// or https://
     #[arg(long, value_name = "URL", conflicts_with = "image", env = "FAASM_RUNTIME", hide_env_values = true)]
     runtime: Option<String>,
     /// A public key of minisign, or its file, by which the bundle must be signed; its machine code is then used
@@ -75,46 +75,14 @@ struct Serve {
     /// The store [default: that of `cargo faasm`]
     #[arg(long, value_name = "DIR", env = "FAASM_HOME")]
     home: Option<PathBuf>,
-    /// Where functions are, in place of the store, for several servers to share: a URL that begins with s3://, gs:// or az://
-    #[arg(long, value_name = "URL", env = "FAASM_STORAGE", hide_env_values = true)]
-    storage: Option<String>,
-    /// Functions to have besides those that are uploaded, which go before them: a directory of files USER/FUNCTION.py, .zip, .tar or
-    /// .tar.gz
-    #[arg(long, value_name = "DIR", env = "FAASM_FUNCTIONS")]
-    functions: Option<PathBuf>,
-    /// The tokens by which clients are let in, as `py_func token` makes them
-    #[arg(long, value_name = "FILE", env = "FAASM_TOKENS")]
-    tokens: Option<PathBuf>,
-    /// Let everyone in who can reach this server
-    #[arg(long, conflicts_with = "tokens")]
-    insecure_no_auth: bool,
-    /// The certificate, in PEM format
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_certificate: Option<PathBuf>,
-    /// The key of the certificate, in PEM format
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
-    tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
     /// How long a call may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
     /// How much memory a call may have, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 512)]
     memory: usize,
-    /// How large bodies of requests, and outputs of calls, may be, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 64)]
-    body: usize,
-    /// How many requests a second each client may make [default: any number]
-    #[arg(long, value_name = "REQUESTS")]
-    rate: Option<NonZero<u32>>,
-    /// How many connections one address may have open, and at most half of all 4096
-    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections_per_address)]
-    connections_per_address: usize,
-    /// How many versions of a function are kept
-    #[arg(long, value_name = "COUNT", default_value = "10")]
-    versions: NonZero<usize>,
-    /// How many calls compute at a time [default: one for each processor]
-    #[arg(long, value_name = "COUNT")]
-    threads: Option<NonZero<usize>>,
     /// How to write the log
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -200,71 +168,55 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
     #[cfg(feature = "otlp")]
     let subscriber = subscriber.with(exporter.as_ref().map(super::Exporter::layer));
     subscriber.init();
-    let access = match (arguments.tokens, arguments.insecure_no_auth) {
-        (Some(path), _) => Access::Tokens(Tokens::read(path)?),
-        (None, true) => Access::Anyone,
-        (None, false) => Access::Loopback,
-    };
-    let tls = arguments.tls_certificate.zip(arguments.tls_key);
+    let options = &arguments.options;
     let key = arguments.trust.as_deref().map(PublicKey::read).transpose().map_err(RegistryError::from)?;
-    let storage =
-        arguments.storage.as_deref().map(|url| open_storage(url, arguments.versions)).transpose()?;
     let store = match arguments.home {
         Some(home) => Registry::new(home),
         None => Registry::from_env()?,
     };
-    let store = store.keep_versions(arguments.versions);
-    let storage = match arguments.functions {
-        Some(directory) => {
-            let upper = storage.unwrap_or_else(|| Arc::new(store.clone()));
-            Some(Arc::new(Layered::open(&directory, upper)?) as Arc<dyn Storage>)
-        }
-        None => storage,
+    let store = options.store(store);
+    let storage = options.open_storage(&store)?;
+    let bundle =
+        arguments.runtime.as_deref().map(Location::parse).transpose().map_err(RegistryError::from)?;
+    let named = match (&arguments.image, &bundle) {
+        (Some(image), _) => Named::image(image),
+        (None, Some(bundle)) => Named::bundle(bundle),
+        (None, None) => None,
     };
-    let settings = Settings {
-        listen: arguments.listen,
-        access,
-        tls: tls.map(|(certificate, key)| Tls { certificate, key }),
-        limits: Limits {
-            body: arguments.body << 20,
-            rate: arguments.rate,
-            connections_per_address: arguments.connections_per_address,
-            ..Limits::default()
-        },
-        storage: storage.clone(),
-        trust: key.clone(),
-        on_call: None,
-    };
-    let mut runtime = Runtime::builder()
-        .timeout(Duration::from_secs(arguments.timeout))
-        .memory_limit(arguments.memory << 20)
-        .output_limit(arguments.body << 20);
-    if let Some(threads) = arguments.threads {
-        runtime = runtime.threads(threads);
-    }
-    let bundle = match (&arguments.image, arguments.runtime, &storage) {
-        (None, None, Some(storage)) => storage.bundle()?,
-        (_, named, _) => named,
+    let first = First::choose(&store, storage.as_deref(), named.as_ref())?;
+    let fetch_from = |location: Location| {
+        let fetch = Fetch { location, key: key.clone(), trust_local: arguments.trust_local };
+        fetch_runtime(&store, &fetch, storage.as_deref().unwrap_or(&store))
     };
     // It must not be removed before the server has opened it.
     let mut stored = None;
-    let image = match (arguments.image, bundle) {
-        (Some(image), _) => Some(image),
-        (None, Some(url)) => {
-            let location = Location::parse(&url).map_err(RegistryError::from)?;
-            let fetch = Fetch { location, key, trust_local: arguments.trust_local };
-            let storage: &dyn Storage = storage.as_deref().unwrap_or(&store);
-            stored = Some(self::fetch(&store, &fetch, storage)?);
+    let image = match (first, arguments.image, bundle) {
+        (First::Image(image), ..) => {
+            tracing::info!(target: "py_func::server", "running what this server was upgraded to");
+            Some(image)
+        }
+        (First::Bundle(place), ..) => {
+            stored = Some(fetch_from(Location::parse(&place).map_err(RegistryError::from)?)?);
             None
         }
-        (None, None) => {
+        (First::Named, Some(image), _) => Some(image),
+        (First::Named, None, Some(location)) => {
+            stored = Some(fetch_from(location)?);
+            None
+        }
+        (First::Named, None, None) => {
             stored = store.runtime()?;
             None
         }
     };
+    let mut runtime = Runtime::builder()
+        .timeout(Duration::from_secs(arguments.timeout))
+        .memory_limit(arguments.memory << 20);
     if let Some(image) = image.as_ref().or(stored.as_ref().map(|it| &it.image)) {
         runtime = runtime.image(image);
     }
+    let runtime = options.runtime(runtime);
+    let settings = Settings { listen: arguments.listen, ..options.settings(storage, key, named)? };
     let server = Server::bind(settings, runtime, store)?;
     drop(stored);
     let ended = server.run_until_signal(|server| {
@@ -277,12 +229,12 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
     ended
 }
 
-fn open_storage(url: &str, versions: NonZero<usize>) -> Result<Arc<dyn Storage>, RegistryError> {
-    Ok(Arc::new(Bucket::open(&Location::parse(url)?)?.keep_versions(versions)))
-}
-
 /// Fetches a bundle, and answers the runtime in it.
-fn fetch(store: &Registry, fetch: &Fetch, storage: &dyn Storage) -> Result<StoredRuntime, RegistryError> {
+fn fetch_runtime(
+    store: &Registry,
+    fetch: &Fetch,
+    storage: &dyn Storage,
+) -> Result<StoredRuntime, RegistryError> {
     let log = |text: &str| tracing::info!(target: "py_func::server", "{text}");
     tracing::info!(target: "py_func::server", "fetching {}", fetch.location);
     let fetched = store.fetch(fetch, storage, &log, &|_, _| ())?;

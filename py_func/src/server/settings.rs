@@ -9,6 +9,7 @@ use std::time::Duration;
 use faasm_bundle::PublicKey;
 
 use super::calls::Details;
+use super::first::Named;
 use super::tokens::Tokens;
 use crate::registry::Storage;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub storage: Option<Arc<dyn Storage>>,
     /// The key by which bundles must be signed that this server is upgraded with. Their machine code is then used.
     pub trust: Option<PublicKey>,
+    /// What the server was told to run, if it was. What it is upgraded to is run after a restart if that is told the same.
+    pub named: Option<Named>,
     /// Told of each call when it has ended. Must be short, since the answer waits for it.
     pub on_call: Option<OnCall>,
 }
@@ -96,6 +99,7 @@ impl Default for Settings {
             limits: Limits::default(),
             storage: None,
             trust: None,
+            named: None,
             on_call: None,
         }
     }

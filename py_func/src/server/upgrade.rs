@@ -1,19 +1,23 @@
 //! Changing the runtime while calls go on.
 //!
 //! The new runtime is made beside the old one, and what is loaded on the old one is loaded on it; until then nothing has changed. Then calls
-//! that begin run on the new one. Those that have begun go on with the old one, which is gone when the last of them has ended.
+//! that begin run on the new one. Those that have begun go on with the old one, which is gone when the last of them has ended. The store
+//! remembers both, so that a server which is started again runs the new one ([`first`](super::first)) and can go back to the old one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::http::StatusCode;
 use faasm_bundle::{DIRECTORY, Location, PublicKey};
 use faasm_image::Image;
 
+use super::first::Named;
 use super::functions::{Functions, blocking};
 use super::problem::Problem;
 use super::routes::RuntimeDocument;
-use crate::registry::{Fetch, InUse, Registry, RegistryError, Storage, StoredRuntime};
+use crate::registry::{
+    Choice, ChosenBundle, Fetch, Registry, RegistryError, Storage, StoredRuntime, Upgraded,
+};
 use crate::runtime::{Runtime, RuntimeBuilder};
 
 /// What it takes to change the runtime.
@@ -23,28 +27,11 @@ pub(super) struct Upgrades {
     storage: Arc<dyn Storage>,
     /// By which bundles must be signed.
     key: Option<PublicKey>,
+    /// What this server was told to run when it was started.
+    named: Option<String>,
     /// Locked during an upgrade.
     previous: Arc<tokio::sync::Mutex<Option<Choice>>>,
     running: RwLock<RuntimeDocument>,
-}
-
-/// A runtime, and what says that it is the one to run.
-#[derive(Clone)]
-struct Choice {
-    image: PathBuf,
-    /// Which stays there.
-    _in_use: Option<Arc<InUse>>,
-    /// The store's runtime, if it is to have one.
-    stored: Option<StoredRuntime>,
-    /// The storage's bundle.
-    bundle: Option<String>,
-}
-
-impl Choice {
-    fn of(stored: StoredRuntime, bundle: Option<String>) -> Self {
-        let (image, in_use) = (stored.image.clone(), stored.in_use.clone());
-        Self { image, _in_use: in_use, stored: Some(stored), bundle }
-    }
 }
 
 /// The runtime to change to.
@@ -63,12 +50,22 @@ impl Upgrades {
         store: Registry,
         storage: Arc<dyn Storage>,
         key: Option<PublicKey>,
+        named: Option<Named>,
         runtime: &Runtime,
     ) -> Result<Self, RegistryError> {
+        let named = named.map(|it| it.0);
         let running = RwLock::new(describe(runtime, store.runtime()?));
+        let mut previous = None;
+        if let Some(before) = store.upgraded()? {
+            let now = current(runtime, &store, &*storage)?;
+            previous = if before.running.image == now.image { before.previous } else { Some(before.running) };
+            // It was not upgraded to what it was told since.
+            store.remember(Upgraded { named: named.clone(), running: now, previous: previous.clone() })?;
+        }
+        let previous = Arc::new(tokio::sync::Mutex::new(previous));
         // Others make calls on the same threads.
         let builder = builder.threads_of(runtime);
-        Ok(Self { builder, store, storage, key, previous: Arc::default(), running })
+        Ok(Self { builder, store, storage, key, named, previous, running })
     }
 
     /// The runtime that functions run on.
@@ -88,13 +85,7 @@ impl Upgrades {
         };
         let (upgrades, functions) = (Arc::clone(self), Arc::clone(functions));
         blocking(move || {
-            let image = functions.runtime().image_directory().to_owned();
-            let before = Choice {
-                _in_use: InUse::new(&image).map(Arc::new),
-                image,
-                stored: upgrades.store.runtime()?,
-                bundle: upgrades.storage.bundle()?,
-            };
+            let before = current(&functions.runtime(), &upgrades.store, &*upgrades.storage)?;
             let choice = match wanted {
                 Wanted::Bundle(location, place) => upgrades.fetch(location, place)?,
                 Wanted::Sent(content) => upgrades.take(&content, &before.image)?,
@@ -107,8 +98,8 @@ impl Upgrades {
             functions.look_again()?;
             if choice.image == before.image {
                 // It runs already, but perhaps it is not what is run after the next start.
-                upgrades.record(&choice)?;
-                return Ok(upgrades.now_running(&functions.runtime(), choice.stored));
+                upgrades.record(choice, previous.clone())?;
+                return upgrades.now_running(&functions.runtime());
             }
             let runtime = upgrades.builder.clone().image(&choice.image).build()?;
             let prepared = functions.prepare(runtime.clone())?;
@@ -124,10 +115,10 @@ impl Upgrades {
                 return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "upgrade", detail)
                     .hint("the log has all of them; upload versions that can, or put up with it with `force`"));
             }
-            upgrades.record(&choice)?;
+            upgrades.record(choice, Some(before.clone()))?;
             functions.switch(prepared);
             *previous = Some(before);
-            let document = upgrades.now_running(&runtime, choice.stored);
+            let document = upgrades.now_running(&runtime)?;
             let version = document.version.as_deref().unwrap_or("without a version");
             tracing::info!(target: "py_func::server", "running py_func {version}");
             Ok(document)
@@ -136,15 +127,19 @@ impl Upgrades {
     }
 
     /// Has servers that start from now on run it. What fails more easily comes first, so that little is left half done.
-    fn record(&self, choice: &Choice) -> Result<(), RegistryError> {
-        self.storage.choose_bundle(choice.bundle.as_deref())?;
-        self.store.choose(choice.stored.as_ref())
+    fn record(&self, running: Choice, previous: Option<Choice>) -> Result<(), RegistryError> {
+        let named = self.named.clone();
+        let chosen = running.bundle.clone();
+        let chosen = chosen.map(|place| ChosenBundle { place, instead_of: named.clone() });
+        self.storage.choose_bundle(chosen.as_ref())?;
+        self.store.choose(running.stored.as_deref())?;
+        self.store.remember(Upgraded { named, running, previous })
     }
 
-    fn now_running(&self, runtime: &Runtime, stored: Option<StoredRuntime>) -> RuntimeDocument {
-        let document = describe(runtime, stored);
+    fn now_running(&self, runtime: &Runtime) -> Result<RuntimeDocument, Problem> {
+        let document = describe(runtime, self.store.runtime()?);
         *self.running.write().unwrap_or_else(PoisonError::into_inner) = document.clone();
-        document
+        Ok(document)
     }
 
     fn fetch(&self, location: Location, place: String) -> Result<Choice, Problem> {
@@ -170,7 +165,7 @@ impl Upgrades {
             tracing::warn!(target: "py_func::server", "{user}/{name} was left as it is: there is another version");
         }
         let bundle = self.storage.is_shared().then_some(place);
-        Ok(Choice::of(fetched.runtime, bundle))
+        Ok(Choice::new(fetched.runtime.image, Some(fetched.runtime.sha256), bundle))
     }
 
     /// One on which nothing can be called is not taken.
@@ -183,7 +178,7 @@ impl Upgrades {
         }
         let like = Image::open(before).map_err(crate::Error::from)?;
         let stored = self.store.take_runtime(content, &like, &|image| self.check(image))?;
-        Ok(Choice::of(stored, None))
+        Ok(Choice::new(stored.image, Some(stored.sha256), None))
     }
 
     /// Refuses what other servers could not have.
@@ -210,6 +205,13 @@ impl Upgrades {
             Err(failure) => Err(refused(failure.to_string())),
         }
     }
+}
+
+/// What is run, and what store and storage say is to be run.
+fn current(runtime: &Runtime, store: &Registry, storage: &dyn Storage) -> Result<Choice, RegistryError> {
+    let stored = store.runtime()?.map(|it| it.sha256);
+    let bundle = storage.bundle()?.map(|it| it.place);
+    Ok(Choice::new(runtime.image_directory().to_owned(), stored, bundle))
 }
 
 fn describe(runtime: &Runtime, stored: Option<StoredRuntime>) -> RuntimeDocument {
