@@ -88,6 +88,9 @@ pub(crate) fn hash(directory: &Path, recipe: &Recipe) -> Result<String> {
     for name in recipe.source.patches.iter().chain(extras) {
         key = key.file(name, &directory.join(name))?;
     }
+    if let Some(wheel) = recipe.source.path.as_ref().filter(|_| recipe.source.is_wheel()) {
+        key = key.file(&wheel.to_string_lossy(), &directory.join(wheel))?;
+    }
     Ok(key.hex())
 }
 
