@@ -545,6 +545,10 @@ pub(crate) enum RecipeAction {
         /// The directory of the recipe
         #[arg(value_name = "DIR")]
         directory: PathBuf,
+        /// Also write a wheel with the result into a folder, as a directory of the package's name with a recipe for the wheel:
+        /// a folder for `recipe-dirs`, with which nothing is compiled
+        #[arg(long, value_name = "FOLDER")]
+        wheel: Option<PathBuf>,
     },
     /// Build a recipe, import its modules in the sandbox and run its tests there
     Test {

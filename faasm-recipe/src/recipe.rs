@@ -83,7 +83,7 @@ pub struct Source {
     /// registry says of the crate. Not in pyodide's schema.
     #[serde(rename = "crate")]
     pub krate: Option<String>,
-    /// A directory with the source, relative to that of the recipe.
+    /// A directory with the source, or a wheel, relative to the directory of the recipe.
     pub path: Option<PathBuf>,
     /// The directory within the archive that has the source, where it is not the only one.
     pub extract_dir: Option<String>,
@@ -115,11 +115,11 @@ impl Source {
         (valid(name, "-_") && valid(version, ".+-")).then_some((name, version))
     }
 
-    /// Whether `url` names a wheel, which is not built.
+    /// Whether `url` or `path` names a wheel, which is not built.
     pub fn is_wheel(&self) -> bool {
-        self.url
-            .as_deref()
-            .is_some_and(|url| url.split(['?', '#']).next().is_some_and(|it| it.ends_with(".whl")))
+        let in_url = |url: &str| url.split(['?', '#']).next().is_some_and(|it| it.ends_with(".whl"));
+        let in_path = self.path.as_ref().and_then(|it| it.extension()).is_some_and(|it| it == "whl");
+        in_path || self.url.as_deref().is_some_and(in_url)
     }
 }
 

@@ -75,7 +75,8 @@ impl<'a> Interpreter<'a> {
         }
         wasi.preopened_dir(self.runtime.image().root(), "/", FsPerms::ReadOnly)
             .map_err(faasm_image::Error::from)?;
-        let host = Host::command(wasi);
+        // The image's own is one more.
+        let host = Host::command(wasi, self.directories.len() + 1);
 
         let runtime = self.runtime;
         let program = Program::new(&runtime.image().load_code()?, host::link_command)?;

@@ -414,6 +414,49 @@ fn what_the_interpreter_may_change() {
     assert.success().stdout_eq("/tmp []\n");
 }
 
+/// Descriptors of one file have one offset, and what several name stays open until the last is closed.
+#[test]
+fn descriptors_of_the_interpreter() {
+    let place = place();
+    place.file(
+        "descriptors.py",
+        r#"
+import os, sys
+
+first = os.open("/tmp/file", os.O_RDWR | os.O_CREAT)
+second = os.dup(first)
+os.write(first, b"one ")
+os.close(first)
+os.write(second, b"two")
+assert os.open("/tmp/file", os.O_RDONLY) == first
+assert os.dup2(second, first) == first
+os.lseek(first, 0, os.SEEK_SET)
+assert os.read(second, 4) == b"one "
+os.close(first)
+assert os.read(second, 4) == b"two"
+os.ftruncate(second, 0)
+os.lseek(second, 0, os.SEEK_SET)
+for wrong in (lambda: os.dup(first), lambda: os.dup2(second, 1 << 20), lambda: os.close(first)):
+    try:
+        wrong()
+    except OSError:
+        continue
+    raise AssertionError("a descriptor that is not open was taken")
+
+# Standard output goes to the file, and back to where it went before.
+kept = os.dup(1)
+os.dup2(second, 1)
+os.write(1, b"to the file")
+os.dup2(kept, 1)
+os.close(kept)
+os.write(1, b"to standard output, ")
+os.lseek(second, 0, os.SEEK_SET)
+print(os.read(second, 100).decode())
+"#,
+    );
+    place.faasm("python descriptors.py").assert().success().stdout_eq("to standard output, to the file\n");
+}
+
 #[test]
 fn variables_of_the_interpreter() {
     let place = place();

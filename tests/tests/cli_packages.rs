@@ -1,4 +1,4 @@
-//! The commands about Python packages and recipes. All are offline, so that only recipes are looked at.
+//! The commands about Python packages and recipes. All but the last are offline, so that only recipes are looked at.
 
 mod cli_support;
 
@@ -124,4 +124,49 @@ fn recipes_are_checked() {
         "{}",
         stderr(&unread)
     );
+}
+
+/// What was built is exported as a wheel, and an image is made with that where nothing can be compiled.
+#[test]
+fn packages_are_built_once_and_used_elsewhere() {
+    let place = Place::new();
+    let recipes = concat!(env!("CARGO_MANIFEST_DIR"), "/recipes");
+    for _ in 0..2 {
+        let built =
+            place.faasm(&format!("recipe build {recipes}/extensions --wheel wheels")).assert().success();
+        assert!(
+            stderr(&built).contains("Exported wheels/extensions/extensions-1.0-cp313-cp313-wasi_wasm32.whl")
+        );
+        assert_eq!(stdout(&built), "extensions._cpp\nextensions.one._native\nextensions.two._native\n");
+    }
+    let exported = fs::read_to_string(place.path().join("wheels/extensions/meta.yaml")).unwrap();
+    assert!(exported.contains("path: extensions-1.0-cp313-cp313-wasi_wasm32.whl"), "{exported}");
+
+    // The C library that its modules are linked with is a recipe of its own.
+    let library = place.path().join("wheels/greeting");
+    fs::create_dir_all(library.join("src")).unwrap();
+    for name in ["meta.yaml", "src/greeting.c", "src/greeting.h"] {
+        fs::copy(format!("{recipes}/greeting/{name}"), library.join(name)).unwrap();
+    }
+    let checked = place.faasm("recipe check wheels/extensions --offline").assert().success();
+    assert_eq!(stdout(&checked), "");
+    let modules = stdout(&place.faasm("recipe build wheels/extensions --offline").assert().success());
+    assert_eq!(modules, "extensions._cpp\nextensions.one._native\nextensions.two._native\n");
+    let tested = place.faasm("recipe test --imports wheels/extensions --offline").assert().success();
+    assert!(stderr(&tested).contains("Imported extensions"), "{}", stderr(&tested));
+
+    // What has changed on the way is refused, and so is replacing what is no wheel.
+    let wheel = place.path().join("wheels/extensions/extensions-1.0-cp313-cp313-wasi_wasm32.whl");
+    let mut content = fs::read(&wheel).unwrap();
+    content.push(0);
+    fs::write(&wheel, content).unwrap();
+    let refused = place.faasm("recipe build wheels/extensions --offline").assert().failure();
+    assert!(stderr(&refused).contains("and not that of its recipe"), "{}", stderr(&refused));
+    for (command, part) in [
+        (format!("recipe build {recipes}/extensions --wheel {recipes}"), "has no wheel in it"),
+        (format!("recipe build {recipes}/greeting --wheel wheels"), "of which there are no wheels"),
+    ] {
+        let refused = place.faasm(&command).assert().failure();
+        assert!(stderr(&refused).contains(part), "{command}: {}", stderr(&refused));
+    }
 }

@@ -26,7 +26,7 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Recipe) -> anyhow:
     match &arguments.action {
         RecipeAction::New { package, folder } => new(shell, global, format, package, folder),
         RecipeAction::Check { directories } => check(shell, global, format, directories),
-        RecipeAction::Build { directory } => build(shell, global, format, directory),
+        RecipeAction::Build { directory, wheel } => build(shell, global, format, directory, wheel.as_deref()),
         RecipeAction::Test { directory, imports, arguments } => {
             let suite = if *imports { Suite::Skip } else { Suite::Run(arguments) };
             test::run(shell, global, format, directory, &suite)
@@ -130,10 +130,18 @@ fn show(format: Format, finding: &Finding) -> anyhow::Result<()> {
     }
 }
 
-fn build(shell: &Shell, global: &Global, format: Format, directory: &Path) -> anyhow::Result<ExitCode> {
+fn build(
+    shell: &Shell,
+    global: &Global,
+    format: Format,
+    directory: &Path,
+    wheels: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
     let steps = Steps::new(*shell, format);
     let cx = image::context(global, &steps)?;
-    let package = packages::build_recipe(&cx, directory, &folders(global, directory)?)?;
+    let folders = folders(global, directory)?;
+    let package = packages::build_recipe(&cx, directory, &folders)?;
+    let wheel = wheels.map(|into| packages::export(&cx, directory, &folders, into)).transpose()?;
     drop(steps);
     let modules: Vec<String> = package.modules()?.into_iter().map(|(name, _)| name).collect();
     let libraries = package.libraries()?;
@@ -150,6 +158,9 @@ fn build(shell: &Shell, global: &Global, format: Format, directory: &Path) -> an
             format_args!("{} of code, {} of files", show_size(size.code), show_size(size.files)),
         );
     }
+    if let Some(wheel) = &wheel {
+        shell.status("Exported", wheel.display());
+    }
     match format {
         Format::Human => {
             let text: String = modules.iter().map(|it| format!("{it}\n")).collect();
@@ -158,7 +169,7 @@ fn build(shell: &Shell, global: &Global, format: Format, directory: &Path) -> an
         Format::Json => shell::json(&json!({
             "reason": "recipe-built", "name": package.name, "version": package.version, "site": package.site(),
             "modules": modules, "libraries": libraries, "top_level": package.top_level()?,
-            "code_bytes": size.code, "file_bytes": size.files,
+            "code_bytes": size.code, "file_bytes": size.files, "wheel": wheel,
         }))?,
     }
     Ok(ExitCode::SUCCESS)

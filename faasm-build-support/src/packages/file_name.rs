@@ -9,6 +9,21 @@ use pep440_rs::Version;
 
 use crate::cpython;
 
+/// The platform of wheels with modules that were built for images.
+const PLATFORM: &str = "wasi_wasm32";
+
+/// The tags of wheels with modules that were built for images.
+pub(crate) fn own_tags() -> String {
+    let python = format!("cp{}", cpython::SHORT_VERSION.replace('.', ""));
+    format!("{python}-{python}-{PLATFORM}")
+}
+
+/// Whether images can have this wheel: one in pure Python, or one that was built for them.
+pub(crate) fn is_for_images(file: &str) -> bool {
+    let own = file.strip_suffix(".whl").and_then(|it| it.strip_suffix(&own_tags()));
+    pure_wheel(file).is_some() || own.is_some_and(|it| it.ends_with('-'))
+}
+
 /// The version of a wheel that is pure Python and runs on our CPython. `None` for every other file.
 pub(crate) fn pure_wheel(file: &str) -> Option<Version> {
     let parts: Vec<&str> = file.strip_suffix(".whl")?.split('-').collect();
@@ -65,6 +80,20 @@ mod tests {
             (".whl", None),
         ] {
             assert_eq!(pure_wheel(file).map(|it| it.to_string()).as_deref(), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn wheels_for_images() {
+        for (file, expected) in [
+            ("a-1-cp313-cp313-wasi_wasm32.whl", true),
+            ("a-1-py3-none-any.whl", true),
+            ("a-1-cp312-cp312-wasi_wasm32.whl", false),
+            ("a-1-xcp313-cp313-wasi_wasm32.whl", false),
+            ("a-1-cp313-cp313-linux_x86_64.whl", false),
+            ("a-1-cp313-cp313-wasi_wasm32.zip", false),
+        ] {
+            assert_eq!(is_for_images(file), expected, "{file}");
         }
     }
 

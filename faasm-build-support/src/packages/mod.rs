@@ -2,6 +2,7 @@
 
 pub mod build;
 mod draft;
+mod export;
 mod file_name;
 pub(crate) mod inittab;
 pub(crate) mod install;
@@ -15,6 +16,7 @@ pub(crate) mod select;
 mod wheel;
 
 pub use draft::{Draft, draft};
+pub use export::export;
 pub use project::Project;
 pub use recipes::{Found, Recipes};
 pub use select::{build_recipe, unpack_source};

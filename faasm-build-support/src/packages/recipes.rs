@@ -89,7 +89,9 @@ pub(crate) fn hash(directory: &Path, recipe: &Recipe) -> Result<String> {
     for name in recipe.source.patches.iter().chain(extras) {
         key = key.file(name, &directory.join(name))?;
     }
-    if let Some(path) = &recipe.source.path {
+    if let Some(wheel) = recipe.source.path.as_ref().filter(|_| recipe.source.is_wheel()) {
+        key = key.file(&wheel.to_string_lossy(), &directory.join(wheel))?;
+    } else if let Some(path) = &recipe.source.path {
         for (name, content) in fs_util::read_tree(&directory.join(path))? {
             key = key.content(&name, content);
         }

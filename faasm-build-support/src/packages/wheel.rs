@@ -35,7 +35,7 @@ pub(super) fn unpacked(cx: &Context, name: &str, version: &str, file: &str, sha2
 }
 
 /// Unpacks a wheel into a directory that is not there yet.
-fn install(wheel: &Path, directory: &Path) -> Result<()> {
+pub(super) fn install(wheel: &Path, directory: &Path) -> Result<()> {
     let parent = directory.parent().unwrap_or(directory);
     let unpacked = tempfile::tempdir_in(parent).map_err(Error::io("create a directory in", parent))?;
     source::unpack(wheel, unpacked.path())?;
@@ -89,6 +89,17 @@ fn check(root: &Path, files: &[String], record: &str) -> Result<(), String> {
         Some(file) => Err(format!("{file} is missing, which its RECORD has")),
         None => Ok(()),
     }
+}
+
+/// A line of `RECORD` for a file with this content.
+pub(super) fn record_line(path: &str, content: &[u8]) -> String {
+    let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(content));
+    format!("{},sha256={digest},{}\n", quoted(path), content.len())
+}
+
+/// A field of CSV.
+pub(super) fn quoted(path: &str) -> String {
+    if path.contains([',', '"']) { format!("\"{}\"", path.replace('"', "\"\"")) } else { path.to_owned() }
 }
 
 /// A line of CSV: path and hash.
@@ -155,10 +166,6 @@ mod tests {
     use std::io::Write as _;
     use std::path::PathBuf;
 
-    fn quoted(path: &str) -> String {
-        if path.contains([',', '"']) { format!("\"{}\"", path.replace('"', "\"\"")) } else { path.to_owned() }
-    }
-
     /// A wheel with these files; each is in RECORD unless `spoil` makes something else of its line.
     fn wheel(directory: &Path, files: &[(&str, &str)], spoil: impl Fn(&str, String) -> String) -> PathBuf {
         let path = directory.join("a-1-py3-none-any.whl");
@@ -167,8 +174,7 @@ mod tests {
         for (name, text) in files {
             zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
             zip.write_all(text.as_bytes()).unwrap();
-            let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(text));
-            record.push_str(&spoil(name, format!("{},sha256={digest},{}\n", quoted(name), text.len())));
+            record.push_str(&spoil(name, record_line(name, text.as_bytes())));
         }
         record.push_str("a-1.dist-info/RECORD,,\n");
         zip.start_file("a-1.dist-info/RECORD", zip::write::SimpleFileOptions::default()).unwrap();

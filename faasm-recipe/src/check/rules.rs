@@ -130,7 +130,7 @@ fn source(report: &mut Report<'_>, directory: &Path, recipe: &Recipe) {
 fn hash(report: &mut Report<'_>, source: &Source) {
     match &source.sha256 {
         None if source.path.is_none() => report.error("source", "`sha256` is missing"),
-        Some(_) if source.path.is_some() => {
+        Some(_) if source.path.is_some() && !source.is_wheel() => {
             report.warn("source/sha256", "has no effect, since nothing is downloaded");
         }
         Some(hash) if hash.len() != 64 || !hash.bytes().all(|it| b"0123456789abcdef".contains(&it)) => {
@@ -168,6 +168,17 @@ fn build(report: &mut Report<'_>, recipe: &Recipe) {
             if !text.trim().is_empty() {
                 report.error(format!("build/{key}"), "a library is built by its `script` alone");
             }
+        }
+    }
+    for (key, text) in [
+        ("script", &build.script),
+        ("cflags", &build.cflags),
+        ("cxxflags", &build.cxxflags),
+        ("ldflags", &build.ldflags),
+        ("backend-flags", &build.backend_flags),
+    ] {
+        if recipe.source.is_wheel() && !text.trim().is_empty() {
+            report.error(format!("build/{key}"), "has no effect, since a wheel is not built");
         }
     }
     if build.package_type == PackageType::SharedLibrary {
@@ -241,8 +252,12 @@ fn requirements(report: &mut Report<'_>, recipe: &Recipe, others: &BTreeMap<Stri
         let way = cycle.join(" → ");
         report.error("requirements/host", format!("it needs itself to be built: {way}"));
     }
-    if recipe.source.is_wheel() && !needs.host.is_empty() {
-        report.error("requirements/host", "a wheel is not built, so it needs nothing to be built");
+    let is_library = |name: &String| others.get(name).is_some_and(|it| it.build.package_type.is_library());
+    for (number, host) in needs.host.iter().enumerate().filter(|_| recipe.source.is_wheel()) {
+        if !normalized(host).as_ref().is_some_and(is_library) {
+            let message = "a wheel is not built, and its modules can be linked with C libraries alone";
+            report.error(format!("requirements/host/{number}"), message);
+        }
     }
 }
 

@@ -35,6 +35,11 @@ fn a_good_recipe_has_no_findings() {
          patches: [patches/there.patch]\nbuild:\n  cflags: -O2 -std=c99\nrequirements:\n  run: [b>=1]\n  host: [libyaml]\n"
     );
     assert_eq!(findings(&text, &others()), []);
+    let wheel = format!(
+        "package: {{name: a, version: '1', top-level: [a]}}\nsource:\n  url: https://example.org/a-1-py3-none-any.whl\n  \
+         sha256: {HASH}\nrequirements:\n  host: [libyaml]\n"
+    );
+    assert_eq!(findings(&wheel, &others()), []);
 }
 
 #[test]
@@ -152,6 +157,15 @@ fn each_rule() {
             Some(7),
             "build/cflags",
             "script",
+        ),
+        (
+            own(&format!(
+                "source:\n  url: https://example.org/a.whl\n  sha256: {HASH}\nbuild:\n  cflags: -O2\n"
+            )),
+            error,
+            Some(6),
+            "build/cflags",
+            "not built",
         ),
         (with("build:\n  type: static_library\n"), error, Some(5), "build", "script"),
         (with("build:\n  exports: requested\n"), note, Some(6), "build/exports", "no effect"),

@@ -3,6 +3,7 @@
 pub(crate) mod abi;
 mod chain;
 mod clock;
+mod command;
 mod context;
 mod files;
 mod request;
@@ -13,7 +14,6 @@ use std::time::Instant;
 use faasm_image::Stopper;
 use faasm_image::host::{Caller, Extern, Linker, Result, format_err};
 use wasmtime_wasi::WasiCtxBuilder;
-use wasmtime_wasi::p1::{self, WasiP1Ctx};
 
 use crate::call::Account;
 use crate::runtime::Inner;
@@ -23,6 +23,7 @@ pub(crate) use context::{CallContext, Lineage, Tally, WaitedTooLong};
 pub(crate) use files::{Errno as FileError, FileType as FileKind, SharedFile, UserFiles};
 pub(crate) use files::{Library, SharedFiles, TOP, Volume};
 
+use command::Command;
 use files::{Files, wasi};
 
 /// The host's side of one sandbox.
@@ -31,7 +32,7 @@ pub(crate) struct Host {
     /// Made when the guest first asks for a file, which many calls never do.
     files: Option<Box<Files>>,
     /// Of the interpreter as a command, which has no files of ours.
-    command: Option<WasiP1Ctx>,
+    command: Option<Command>,
     /// The files of a function that is a package.
     package: Option<Arc<Volume>>,
     input: Vec<u8>,
@@ -101,16 +102,16 @@ impl Host {
         self.stopper = Some(stopper);
     }
 
-    /// A host for the interpreter as a command, which has what `wasi` gives it.
-    pub(crate) fn command(mut wasi: WasiCtxBuilder) -> Self {
-        let wasi = wasi.allow_blocking_current_thread(true).monotonic_clock(clock::Monotonic).build_p1();
-        Self { command: Some(wasi), output_limit: usize::MAX, ..Self::default() }
+    /// A host for the interpreter as a command, which has what `wasi` gives it, so many directories among it.
+    pub(crate) fn command(wasi: WasiCtxBuilder, directories: usize) -> Self {
+        let command = Some(Command::new(wasi, directories));
+        Self { command, output_limit: usize::MAX, ..Self::default() }
     }
 
-    /// A host for an interpreter that is being initialised, and is told what to import.
+    /// A host for an interpreter that is being initialised, with one directory, and is told what to import.
     #[cfg(feature = "server")]
     pub(crate) fn initialiser(wasi: WasiCtxBuilder, preload: Vec<u8>) -> Self {
-        Self { input: preload, output_limit: 1 << 20, ..Self::command(wasi) }
+        Self { input: preload, output_limit: 1 << 20, ..Self::command(wasi, 1) }
     }
 
     /// What the guest has said about its failure.
@@ -134,15 +135,9 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
     link_common(linker)
 }
 
-/// The same for the interpreter as a command. Its files are those of wasmtime's WASI, which cannot duplicate descriptors, and has
-/// no locks, so that every one is granted.
+/// The same for the interpreter as a command, whose files are others.
 pub(crate) fn link_command(linker: &mut Linker<Host>) -> Result<()> {
-    p1::add_to_linker_async(linker, |host: &mut Host| {
-        host.command.get_or_insert_with(|| WasiCtxBuilder::new().build_p1())
-    })?;
-    linker.allow_shadowing(true);
-    linker.func_wrap("faasm", "dup", |_: u32, _: u32, _: u32| -files::Errno::NOTSUP.number())?;
-    linker.func_wrap("faasm", "lock", |_: u32, _: u32, _: u64, _: u64| 0_i32)?;
+    command::link(linker)?;
     link_common(linker)
 }
 

@@ -26,9 +26,9 @@ const NO_LIMITS: Limits = Limits { timeout: None, memory: None, output: None };
 /// Where tests find the files of the source that they need, which are their current directory.
 const FILES: &str = "/suite";
 
-/// What pytest is to do without in the sandbox: streams that are duplicated, signals, a cache for the next run, and directories of
-/// other users, of which it asks whether one is its own, since files have no owners here.
-const PYTEST_OPTIONS: &str = "--capture=sys -p no:faulthandler -p no:cacheprovider --basetemp=/tmp/pytest";
+/// What pytest is to do without in the sandbox: signals, a cache for the next run, and directories of other users, of which it asks
+/// whether one is its own, since files have no owners here.
+const PYTEST_OPTIONS: &str = "-p no:faulthandler -p no:cacheprovider --basetemp=/tmp/pytest";
 
 /// What of the recipe's suite is run.
 pub(super) enum Suite<'a> {

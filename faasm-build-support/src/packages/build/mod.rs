@@ -28,7 +28,7 @@ use crate::command;
 use crate::cpython::{self, Native, Wasm};
 use crate::error::{Error, Result};
 use crate::fs_util;
-use crate::packages::install;
+use crate::packages::{file_name, install, wheel as unpacked};
 use crate::progress::Context;
 use crate::toolchain::{self, Cxx, Substitutes, Toolchain};
 
@@ -201,8 +201,14 @@ pub fn build(
         let work = directory.join("work");
         fs::create_dir(&work).map_err(Error::io("create the directory", &work))?;
         let log = command::new_log(cx, &step)?;
-        let source = source::prepare(cx, &step, &log, recipe, folder, &work.join("source"))?;
+        let source = work.join("source");
         let job = Job { cx, step: &step, log: &log, tools, recipe, host, source: &source, work: &work };
+        if let Some((wheel, name)) = source::wheel(cx, recipe, folder)? {
+            job.wheel(&wheel, &name, directory)?;
+            return fs::remove_dir_all(&work).map_err(Error::io("remove", &work));
+        }
+        let source = source::prepare(cx, &step, &log, recipe, folder, &source)?;
+        let job = Job { source: &source, ..job };
         let built = if recipe.build.package_type.is_library() {
             job.library(directory)
         } else {
@@ -249,7 +255,9 @@ fn key(tools: &Tools, recipe: &Recipe, folder: &Path, host: &[Package]) -> Resul
     for name in recipe.source.patches.iter().chain(recipe.source.extras.iter().map(|(from, _)| from)) {
         key = key.file(name, &folder.join(name))?;
     }
-    if let Some(path) = &recipe.source.path {
+    if let Some(path) = recipe.source.path.as_ref().filter(|_| recipe.source.is_wheel()) {
+        key = key.file(&path.to_string_lossy(), &folder.join(path))?;
+    } else if let Some(path) = &recipe.source.path {
         for (name, content) in fs_util::read_tree(&folder.join(path))? {
             key = key.content(&name, content);
         }
@@ -278,6 +286,7 @@ fn append_logs(directory: &Path, log: &Path) -> Result<()> {
 }
 
 /// A build that is under way.
+#[derive(Clone, Copy)]
 struct Job<'a> {
     cx: &'a Context,
     step: &'a str,
@@ -336,6 +345,22 @@ impl Job<'_> {
             .collect();
         let path = directory.join("built-with.txt");
         fs::write(&path, made_of.concat()).map_err(Error::io("write", &path))?;
+        self.cx.message(self.step, format!("{} extension modules", modules.len()));
+        Ok(())
+    }
+
+    /// Unpacks a wheel that needs no build: one in pure Python, or one with modules that were built by this crate.
+    fn wheel(&self, wheel: &Path, name: &str, directory: &Path) -> Result<()> {
+        if !file_name::is_for_images(name) {
+            let reason = format!("{name} is a wheel for another Python or platform");
+            return Err(Error::Package { package: self.recipe.package.name.clone(), reason });
+        }
+        let site = directory.join("site");
+        unpacked::install(wheel, &site)?;
+        if !self.recipe.build.post.trim().is_empty() {
+            self.script(&self.environment()?, &self.recipe.build.post, &site, &[])?;
+        }
+        let modules = collect::collect(&self.recipe.package.name, &site, &directory.join("objects"))?;
         self.cx.message(self.step, format!("{} extension modules", modules.len()));
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use faasm_recipe::Recipe;
 
+use crate::cache;
 use crate::command;
 use crate::error::{Error, Result};
 use crate::fs_util;
@@ -23,21 +24,20 @@ pub(super) fn prepare(
     folder: &Path,
     into: &Path,
 ) -> Result<PathBuf> {
-    let directory = match &recipe.source.path {
-        Some(path) => {
-            fs_util::copy_tree(&folder.join(path), into)?;
-            into.to_path_buf()
+    let is_archive = match find(cx, recipe, folder)? {
+        Given::Directory(path) => {
+            fs_util::copy_tree(&path, into)?;
+            false
         }
-        None => {
-            match recipe.source.crate_release() {
-                Some(release) => fs_util::copy_tree(&fetch_crate(cx, recipe, release)?, into)?,
-                None => source::unpack(&fetch(cx, recipe)?, into)?,
-            }
-            match &recipe.source.extract_dir {
-                Some(name) => into.join(name),
-                None => only_directory(into)?,
-            }
+        Given::Archive(path) => {
+            source::unpack(&path, into)?;
+            true
         }
+    };
+    let directory = match &recipe.source.extract_dir {
+        Some(name) => into.join(name),
+        None if is_archive => only_directory(into)?,
+        None => into.to_path_buf(),
     };
     for patch in &recipe.source.patches {
         // The program works in the source's directory.
@@ -59,6 +59,46 @@ pub(super) fn prepare(
         fs::copy(&from, &to).map_err(Error::io("copy", &from))?;
     }
     Ok(directory)
+}
+
+/// The source of a recipe if that is a wheel, which is not built, and its name.
+pub(super) fn wheel(cx: &Context, recipe: &Recipe, folder: &Path) -> Result<Option<(PathBuf, String)>> {
+    if recipe.source.krate.is_some() {
+        return Ok(None);
+    }
+    let Given::Archive(path) = find(cx, recipe, folder)? else { return Ok(None) };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // What was downloaded has its hash in front.
+    let hash = recipe.source.sha256.as_deref().unwrap_or_default();
+    let name = name.strip_prefix(hash).and_then(|it| it.strip_prefix('-')).unwrap_or(&name).to_owned();
+    Ok(name.ends_with(".whl").then_some((path, name)))
+}
+
+/// A source as it is given.
+enum Given {
+    Directory(PathBuf),
+    /// An archive, or a wheel.
+    Archive(PathBuf),
+}
+
+fn find(cx: &Context, recipe: &Recipe, folder: &Path) -> Result<Given> {
+    if let Some(release) = recipe.source.crate_release() {
+        return fetch_crate(cx, recipe, release).map(Given::Directory);
+    }
+    let Some(path) = recipe.source.path.as_ref().map(|it| folder.join(it)) else {
+        return fetch(cx, recipe).map(Given::Archive);
+    };
+    if !recipe.source.is_wheel() {
+        return Ok(Given::Directory(path));
+    }
+    if let Some(expected) = &recipe.source.sha256 {
+        let digest = cache::hash_file(&path).map_err(Error::io("read", &path))?;
+        if digest != *expected {
+            let reason = format!("{} has the SHA-256 {digest}, and not that of its recipe", path.display());
+            return Err(Error::Package { package: recipe.package.name.clone(), reason });
+        }
+    }
+    Ok(Given::Archive(path))
 }
 
 fn fetch_crate(cx: &Context, recipe: &Recipe, (name, version): (&str, &str)) -> Result<PathBuf> {
