@@ -4,11 +4,14 @@
 //! Clients are connections that stay, each of which sends a request when it has the answer to the one before; they are on one thread of this
 //! process. The server is a process of its own, with the settings that it has by default.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::IntoFuture as _;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::pin::pin;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use faasm_tests::{limits, load};
@@ -46,6 +49,7 @@ fn main() {
     direct(seconds);
     let client = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     client.block_on(measure(seconds));
+    killed_under_load(seconds, if seconds > 1.0 { 1000 } else { 10 });
 }
 
 async fn measure(seconds: f64) {
@@ -110,6 +114,59 @@ async fn many_functions(store: &TempDir, count: usize) {
         connection.ask(&request("POST", &format!("/invoke/python/f-{number}"), &[])).await;
     }
     println!("{:<44} {:>20.1?}", "and until each was called once", begun.elapsed());
+}
+
+/// How long a server with so many functions takes to be ready again that is killed while functions and state are uploaded and called, and
+/// whether it has all that was acknowledged.
+fn killed_under_load(seconds: f64, count: usize) {
+    // reqwest is compiled without a provider of its own, and asks for one even where nothing is encrypted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    let store = tempfile::tempdir().unwrap();
+    let mut server = Started::new(&store);
+    let url = format!("http://{}", server.address);
+    let acknowledged: Mutex<BTreeMap<String, usize>> = Mutex::default();
+    let put = |path: String, number: usize| {
+        let body = format!("version = {number}\ndef faasm_main(): pass\n");
+        let answer = client.put(format!("{url}{path}")).body(body).send();
+        let stored = answer.is_ok_and(|it| it.status().is_success());
+        if stored {
+            acknowledged.lock().unwrap().insert(path, number);
+        }
+        stored
+    };
+    for number in 0..count {
+        assert!(put(format!("/p/python/f-{number}"), 0));
+    }
+    thread::scope(|scope| {
+        for worker in 0..2 {
+            let put = &put;
+            scope.spawn(move || {
+                (1..).all(|number| put(format!("/s/python/{worker}-{}", number % 100), number))
+            });
+            let own = move |number: usize| (2 * number + worker) % count;
+            scope.spawn(move || (1..).all(|number| put(format!("/p/python/f-{}", own(number)), number)));
+            let call = || client.post(format!("{url}/invoke/python/f-0")).send().is_ok();
+            scope.spawn(move || while call() {});
+        }
+        thread::sleep(Duration::from_secs_f64(seconds));
+        server.process.kill().unwrap();
+    });
+    let begun = Instant::now();
+    let server = Started::new(&store);
+    let url = format!("http://{}", server.address);
+    let get = |path: &str| client.get(format!("{url}{path}")).send().and_then(|it| it.text()).unwrap();
+    assert_eq!(get("/readyz"), "ready\n");
+    let ready = begun.elapsed();
+    let acknowledged = acknowledged.into_inner().unwrap();
+    let is_lost = |(path, number): &(&String, &usize)| {
+        // What was not acknowledged may be there as well.
+        let found = get(path).strip_prefix("version = ").and_then(|it| it.lines().next()?.parse().ok());
+        found.is_none_or(|found: usize| found < **number)
+    };
+    let lost = acknowledged.iter().filter(is_lost).count();
+    println!("{:<44} {:>20.1?}", format!("ready after kill -9, with {count} functions"), ready);
+    println!("{:<44} {:>20}", format!("lost of {} values and functions", acknowledged.len()), lost);
 }
 
 /// The server, until its standard input ends.

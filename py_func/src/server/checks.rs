@@ -1,4 +1,5 @@
-//! What must be true of everything that reads what clients write, whatever they write. These functions panic when it is not.
+//! What must be true of everything that reads what clients write, whatever they write. These functions panic when it is not. Tests give
+//! them examples that were changed at random, fuzz targets what leads to new places in the code.
 
 use std::path::{Component, Path};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::function::is_valid_name;
 use crate::package;
 
 /// The header `Range`.
-pub(super) fn range(bytes: &[u8]) {
+pub fn range(bytes: &[u8]) {
     // What can be no header never gets to a parser.
     let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
     for size in [0, 1, 10, u64::MAX] {
@@ -27,7 +28,7 @@ pub(super) fn range(bytes: &[u8]) {
 }
 
 /// The header `Content-Range`.
-pub(super) fn content_range(bytes: &[u8]) {
+pub fn content_range(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
     match ranges::written(Some(&value)) {
         Ok(Some(part)) => {
@@ -41,7 +42,7 @@ pub(super) fn content_range(bytes: &[u8]) {
 }
 
 /// The header `traceparent`.
-pub(super) fn traceparent(bytes: &[u8]) {
+pub fn traceparent(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
     let headers = HeaderMap::from_iter([(header::HeaderName::from_static("traceparent"), value.clone())]);
     if let Some(context) = trace::given(&headers) {
@@ -51,7 +52,7 @@ pub(super) fn traceparent(bytes: &[u8]) {
 }
 
 /// The header `Host`.
-pub(super) fn host(bytes: &[u8]) {
+pub fn host(bytes: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
     let headers = HeaderMap::from_iter([(header::HOST, value.clone())]);
     if access::is_local(&headers) {
@@ -66,7 +67,7 @@ pub(super) fn host(bytes: &[u8]) {
 }
 
 /// Files of tokens.
-pub(super) fn tokens(bytes: &[u8]) {
+pub fn tokens(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     // It says which users there are only if all names can be names.
     if let Ok(users) = files::users(&text) {
@@ -75,13 +76,13 @@ pub(super) fn tokens(bytes: &[u8]) {
 }
 
 /// Messages as the original Faasm has them.
-pub(super) fn message(bytes: &[u8]) {
+pub fn message(bytes: &[u8]) {
     let message: Result<Message, _> = serde_json::from_slice(bytes);
     assert!(message.is_err() || serde_json::from_slice::<IgnoredAny>(bytes).is_ok());
 }
 
 /// Results of calls, which clients read.
-pub(super) fn result(bytes: &[u8]) {
+pub fn result(bytes: &[u8]) {
     if let Ok(result) = serde_json::from_slice::<wire::CallResult>(bytes) {
         // A client makes of it what it can.
         let _ = result.into_result();
@@ -89,7 +90,7 @@ pub(super) fn result(bytes: &[u8]) {
 }
 
 /// The part of an address after the question mark.
-pub(super) fn query(bytes: &[u8]) {
+pub fn query(bytes: &[u8]) {
     #[derive(Deserialize)]
     struct All {
         #[serde(default, deserialize_with = "flag")]
@@ -111,7 +112,7 @@ pub(super) fn query(bytes: &[u8]) {
 }
 
 /// Names of users and functions.
-pub(super) fn name(bytes: &[u8]) {
+pub fn name(bytes: &[u8]) {
     let name = String::from_utf8_lossy(bytes);
     if is_valid_name(&name) {
         let mut parts = Path::new(&*name).components();
@@ -121,7 +122,7 @@ pub(super) fn name(bytes: &[u8]) {
 }
 
 /// Paths of shared files.
-pub(super) fn path(bytes: &[u8]) {
+pub fn path(bytes: &[u8]) {
     if let Ok(path) = clean_path(&String::from_utf8_lossy(bytes)) {
         assert!(path.components().all(|part| matches!(part, Component::Normal(_))), "{path:?}");
         assert!(path.components().count() > 0 && path.as_os_str().len() <= 1024, "{path:?}");
@@ -129,7 +130,7 @@ pub(super) fn path(bytes: &[u8]) {
 }
 
 /// Archives of functions that are packages.
-pub(super) fn archive(bytes: &[u8]) {
+pub fn archive(bytes: &[u8]) {
     if package::archive_kind(bytes).is_some()
         && let Ok(package) = package::open(bytes, "f")
     {

@@ -25,8 +25,8 @@ mod arbitrary;
 mod body;
 mod budget;
 mod calls;
-#[cfg(test)]
-mod checks;
+#[cfg(any(test, fuzzing))]
+pub mod checks;
 mod error;
 mod extract;
 mod first;

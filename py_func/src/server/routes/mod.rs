@@ -25,7 +25,7 @@ use utoipa_axum::routes;
 pub(super) use files::clean as clean_path;
 pub use files::{Folder, FolderEntry};
 pub use functions::FunctionDocument;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) use message::Message;
 pub use service::RuntimeDocument;
 pub use state::Keys;
