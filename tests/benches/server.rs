@@ -155,7 +155,9 @@ fn killed_under_load(seconds: f64, count: usize) {
     let begun = Instant::now();
     let server = Started::new(&store);
     let url = format!("http://{}", server.address);
-    let get = |path: &str| client.get(format!("{url}{path}")).send().and_then(|it| it.text()).unwrap();
+    let get = |path: &str| {
+        client.get(format!("{url}{path}")).send().and_then(reqwest::blocking::Response::text).unwrap()
+    };
     assert_eq!(get("/readyz"), "ready\n");
     let ready = begun.elapsed();
     let acknowledged = acknowledged.into_inner().unwrap();
