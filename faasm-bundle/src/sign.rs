@@ -4,9 +4,12 @@
 
 use std::fs;
 use std::io::{Read, Seek};
+use std::ops::Range;
 use std::path::Path;
 
-use minisign::{KeyPair, PublicKeyBox, SecretKeyBox, SignatureBox};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use minisign::{KeyPair, PublicKeyBox, SecretKey, SecretKeyBox, SignatureBox};
 
 use crate::error::{Error, Result};
 use crate::hash;
@@ -60,9 +63,7 @@ pub fn sign(bundle: &Path, key: &Path, password: Option<String>) -> Result<Strin
     let refuse =
         |reason: minisign::PError| Error::Key { name: key.display().to_string(), reason: reason.to_string() };
     let text = fs::read_to_string(key).map_err(Error::io("read the key", key))?;
-    let open = || SecretKeyBox::from_string(&text);
-    let secret = open().and_then(SecretKeyBox::into_unencrypted_secret_key);
-    let secret = secret.or_else(|_| open()?.into_secret_key(password)).map_err(refuse)?;
+    let secret = secret_key(&text, password).map_err(refuse)?;
     let public = minisign::PublicKey::from_secret_key(&secret).map_err(refuse)?;
     let content = fs::File::open(bundle).map_err(Error::io("read", bundle))?;
     // It is signed as well, and shown by `minisign`.
@@ -72,6 +73,25 @@ pub fn sign(bundle: &Path, key: &Path, password: Option<String>) -> Result<Strin
         minisign::sign(Some(&public), &secret, content, Some(&comment), Some("signature by cargo faasm"));
     Ok(signature.map_err(refuse)?.into_string())
 }
+
+/// The key in the text of a file.
+fn secret_key(text: &str, password: Option<String>) -> Result<SecretKey, minisign::PError> {
+    let content = text.lines().nth(1).and_then(|line| STANDARD.decode(line.trim()).ok()).unwrap_or_default();
+    let is_protected = content.get(KEY_DERIVATION) != Some(&[0; 2][..]);
+    let has_checksum = content.last_chunk::<CHECKSUM>().is_some_and(|it| *it != [0; CHECKSUM]);
+    match (is_protected, has_checksum) {
+        (true, _) => SecretKeyBox::from_string(text)?.into_secret_key(password),
+        (false, true) => SecretKeyBox::from_string(text)?.into_unencrypted_secret_key(),
+        // `minisign -W` writes none.
+        (false, false) => SecretKey::from_bytes(&content),
+    }
+}
+
+/// Where the content of a private key says how its password makes a key, which is nothing where there is none.
+const KEY_DERIVATION: Range<usize> = 2..4;
+
+/// How many bytes of checksum are at its end.
+const CHECKSUM: usize = 32;
 
 /// Makes a pair of keys without a password: the private key's file and the public key's.
 ///
@@ -85,4 +105,35 @@ pub fn generate() -> Result<(String, String)> {
     };
     let KeyPair { pk, sk } = KeyPair::generate_unencrypted_keypair().map_err(refuse)?;
     Ok((sk.to_box(None).map_err(refuse)?.into_string(), pk.to_box().map_err(refuse)?.into_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_without_a_password_may_have_no_checksum() {
+        let directory = tempfile::tempdir().unwrap();
+        let [key, bundle] = ["key", "bundle"].map(|name| directory.path().join(name));
+        fs::write(&bundle, "content").unwrap();
+        let (secret, public) = generate().unwrap();
+        let public = PublicKey(PublicKeyBox::from_string(&public).unwrap().into_public_key().unwrap());
+        let signed = |change: &dyn Fn(&mut Vec<u8>)| {
+            let (comment, content) = secret.trim_end().split_once('\n').unwrap();
+            let mut content = STANDARD.decode(content).unwrap();
+            change(&mut content);
+            fs::write(&key, format!("{comment}\n{}\n", STANDARD.encode(content))).unwrap();
+            let signature = sign(&bundle, &key, None).map_err(|error| error.to_string())?;
+            public.verify(fs::File::open(&bundle).unwrap(), &signature)
+        };
+        signed(&|_| ()).unwrap();
+        signed(&|content| {
+            let checksum = content.len() - CHECKSUM;
+            content[checksum..].fill(0);
+        })
+        .unwrap();
+        // A checksum that is there must be right.
+        signed(&|content| content[100] ^= 1).unwrap_err();
+        signed(&|content| content.truncate(50)).unwrap_err();
+    }
 }

@@ -142,11 +142,17 @@ fn packages_are_built_once_and_used_elsewhere() {
     let exported = fs::read_to_string(place.path().join("wheels/extensions/meta.yaml")).unwrap();
     assert!(exported.contains("path: extensions-1.0-cp313-cp313-wasi_wasm32.whl"), "{exported}");
 
-    // The C library that its modules are linked with is a recipe of its own.
-    let library = place.path().join("wheels/greeting");
-    fs::create_dir_all(library.join("src")).unwrap();
-    for name in ["meta.yaml", "src/greeting.c", "src/greeting.h"] {
-        fs::copy(format!("{recipes}/greeting/{name}"), library.join(name)).unwrap();
+    // The C libraries that its modules are linked with have recipes of their own.
+    for file in [
+        "greeting/meta.yaml",
+        "greeting/src/greeting.c",
+        "greeting/src/greeting.h",
+        "patched/meta.yaml",
+        "patched/readme.patch",
+    ] {
+        let copy = place.path().join("wheels").join(file);
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::copy(format!("{recipes}/{file}"), copy).unwrap();
     }
     let checked = place.faasm("recipe check wheels/extensions --offline").assert().success();
     assert_eq!(stdout(&checked), "");

@@ -79,7 +79,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .routes(routes!(service::flush))
         .routes(routes!(service::metrics))
         .route_layer(from_fn_with_state(Arc::clone(&app), access::guard));
-    let open = OpenApiRouter::new().routes(routes!(service::healthz)).routes(routes!(service::readyz));
+    let open = OpenApiRouter::new()
+        .routes(routes!(service::healthz))
+        .routes(routes!(service::readyz))
+        .routes(routes!(page::page));
     describe_guard(guarded.get_openapi_mut());
     let (router, mut description) = guarded.merge(open).split_for_parts();
     // The router's way of saying that a part may have slashes is none of OpenAPI's.

@@ -16,10 +16,20 @@ use crate::server::App;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The routes of the page. They show nothing of anybody, so they need no token.
+/// Show the page for people.
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "service",
+    responses((status = 200, description = "the page", body = String, content_type = "text/html"))
+)]
+pub(super) async fn page() -> Response {
+    file("text/html", include_str!("../page/page.html"))
+}
+
+/// What the page is made of. Like the page it shows nothing of anybody, so it needs no token.
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
-        .route("/", get(async || file("text/html", include_str!("../page/page.html"))))
         .route("/page.css", get(async || file("text/css", include_str!("../page/page.css"))))
         .route("/page.js", get(async || file("text/javascript", include_str!("../page/page.js"))))
 }
