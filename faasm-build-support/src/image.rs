@@ -194,7 +194,7 @@ impl Image {
                 package.install(&site, whole)?;
             }
             link::write_tree(&site, &self.guest.python)?;
-            cpython::byte_compile(cx, &native, &root, &site)?;
+            cpython::byte_compile(cx, &native, &root, &site, false)?;
 
             fs_util::link_or_copy(&code.join(CODE), &directory.join(CODE))?;
             fs_util::link_or_copy(&linked.wasm, &directory.join(WASM))?;

@@ -8,9 +8,13 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use wasmtime::{Config, Engine, Inlining, ModuleVersionStrategy, OptLevel, WasmFeatures};
+use wasmtime::{Collector, Config, Engine, Inlining, ModuleVersionStrategy, OptLevel, WasmFeatures};
 
-use crate::{Error, Result, file, host_target, memory::Creator, target};
+use crate::{
+    Error, Result, file, host_target,
+    memory::{Creator, PAGE},
+    target,
+};
 
 /// The version of the engine that compiles and runs guests, as it is written into manifests.
 pub const ENGINE_VERSION: &str = wasmtime_environ::VERSION;
@@ -26,6 +30,9 @@ pub(crate) const RESERVATION: usize = 4 << 30;
 /// offset.
 pub(crate) const GUARD: usize = 32 << 20;
 
+/// The most memory that exceptions of a guest take which were thrown and may still be caught, in bytes.
+pub(crate) const EXCEPTIONS: usize = 1 << 20;
+
 /// Native stack that a guest may use, in bytes. A guest which needs more ends with
 /// [`Fault::StackOverflow`](crate::Fault::StackOverflow). CPython limits the recursion of its C code by number, not by size, and
 /// its developers run it with this much on WASI (`Tools/wasm/wasi.py`).
@@ -38,7 +45,8 @@ pub(crate) const HOST_STACK: usize = 512 << 10;
 /// default, because that default depends on the Cargo features of the engine, which differ between the build script
 /// that compiles an image and the program that runs it.
 const FEATURES: WasmFeatures = WasmFeatures::WASM2
-    .difference(WasmFeatures::GC_TYPES)
+    // Of garbage collection there is what exceptions need.
+    .union(WasmFeatures::EXCEPTIONS)
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::TAIL_CALL);
 
@@ -87,6 +95,13 @@ fn config(target: Option<&str>) -> wasmtime::Result<Config> {
         .memory_guard_size(GUARD as u64)
         .guard_before_linear_memory(true)
         .memory_may_move(false)
+        // Where exceptions are until they are caught. A guest that throws none has no such memory.
+        .collector(Collector::DeferredReferenceCounting)
+        .gc_heap_initial_size(PAGE as u64)
+        .gc_heap_reservation(EXCEPTIONS as u64)
+        .gc_heap_guard_size(0)
+        .gc_heap_reservation_for_growth(0)
+        .gc_heap_may_move(false)
         // The initial content comes from memory images; the modules have no data segments left.
         .memory_init_cow(false)
         .max_wasm_stack(GUEST_STACK)

@@ -37,9 +37,10 @@ pub use code::{Code, Fault, Guest, Limits, Program, Spent, Stopper, compile};
 pub use deadline::Interrupt;
 pub use engine::{ENGINE_VERSION, fingerprint};
 pub use error::Error;
+pub use file::write_out;
 pub use manifest::{CodeEntry, FORMAT, FileEntry, Image, Manifest};
 pub use memory::MemoryImage;
-pub use snapshot::boot_memory;
+pub use snapshot::{boot_memory, save_boot_memory};
 pub use target::{host_target, target_level};
 
 /// The crate's result type.

@@ -24,6 +24,7 @@ pub(crate) use creator::{Creator, with_memory};
 pub(crate) use difference::Difference;
 pub(crate) use dirty::Copies;
 use flat::Flat;
+pub(crate) use flat::copy_sparse;
 use holes::Holes;
 pub(crate) use mapping::Mapping;
 pub(crate) use turns::Stopped;
@@ -115,7 +116,7 @@ impl MemoryImage {
     /// Writes the image to a file, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<()> {
         file::write_atomically(path, |to| {
-            flat::copy_sparse(self.size(), to, |at, block| self.copy(at, block).ok_or_else(unmappable))
+            copy_sparse(self.size(), to, |at, block| self.copy(at, block).ok_or_else(unmappable))
         })
     }
 

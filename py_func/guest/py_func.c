@@ -179,7 +179,7 @@ int32_t faasm_python(void) {
         return 1;
     }
     /* Without it there is no event loop, which most scripts do not need; with -S the package is not found. */
-    Py_XDECREF(PyImport_ImportModule("_faasm_asyncio"));
+    Py_XDECREF(PyImport_ImportModule("_faasm_stdlib"));
     PyErr_Clear();
     return Py_RunMain();
 }

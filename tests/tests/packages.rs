@@ -35,7 +35,16 @@ fn extension_modules_are_linked() {
         // They share a C library, which is linked once.
         (BOTH, "a.next(), b.next(), a.next()", "(1, 2, 3)"),
         ("from extensions import _cpp", "_cpp.sorted()", "'three:5 one:3 '"),
+        (
+            "from extensions._cpp import *",
+            "[caught(how) for how in range(7)]",
+            "[('Own', 'own', 1), ('out_of_range', '', 1), ('out_of_range', '', 1), \
+              ('exception', 'stoi: no conversion', 1), ('other', '', 1), ('Own', 'own', 2), ('nothing', '', 1)]",
+        ),
+        ("from extensions._cpp import *", "jumped(0), jumped(5)", "((0, 1), (5, 2))"),
         ("import importlib.util", "importlib.util.find_spec('extensions.tests')", "None"),
+        // What is no Python of this version is there for who does not import it.
+        ("import importlib.util", "importlib.util.find_spec('extensions.old') is None", "False"),
         ("import importlib.metadata", "importlib.metadata.version('extensions')", "'1.0'"),
         (
             "import sys",
@@ -56,6 +65,20 @@ fn calls_do_not_see_what_others_did_in_a_library() {
     let function = load(&runtime, source);
     for _ in 0..5 {
         assert_eq!(text(&call(&function, b"").output), "1");
+    }
+}
+
+#[test]
+fn exceptions_that_nobody_catches_end_the_call_alone() {
+    let built = build(&["extensions"], &[]).unwrap();
+    let runtime = Runtime::builder().image(built.directory()).build().unwrap();
+    let source = "from extensions import _cpp\ndef faasm_main(data):\n    \
+        if data: _cpp.thrown()\n    return repr(_cpp.caught(0))\n";
+    let function = load(&runtime, source);
+    for _ in 0..3 {
+        let failure = function.call("throw").wait().unwrap_err();
+        assert!(failure.to_string().contains("an exception was thrown that nobody catches in "), "{failure}");
+        assert_eq!(text(&call(&function, b"").output), "('Own', 'own', 1)");
     }
 }
 

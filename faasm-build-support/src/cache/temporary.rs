@@ -42,7 +42,7 @@ impl Directory {
 
     /// Moves the directory to `target`, whose parent is created and where nothing may be.
     pub(super) fn persist(self, target: &Path) -> Result<()> {
-        flush(&self.path)?;
+        faasm_image::write_out(&self.path).map_err(Error::io("write out", &self.path))?;
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).map_err(Error::io("create the directory", parent))?;
         }
@@ -70,22 +70,5 @@ fn remove_leftovers(parent: &Path) {
         {
             let _ = fs::remove_file(&lock_file);
         }
-    }
-}
-
-/// Writes a directory's content out to the disk, so that a rename which survives a power failure has
-/// something to point at. One call for the whole file system is much faster than one for each of a build's
-/// thousands of files.
-fn flush(directory: &Path) -> Result<()> {
-    #[cfg(target_os = "linux")]
-    {
-        let file = fs::File::open(directory).map_err(Error::io("open", directory))?;
-        rustix::fs::syncfs(file).map_err(|error| Error::io("write out", directory)(error.into()))
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = directory;
-        rustix::fs::sync();
-        Ok(())
     }
 }

@@ -40,7 +40,7 @@ pub fn stdlib(cx: &Context, native: &Native, wasm: &Wasm) -> Result<Stdlib> {
         fs_util::copy_tree_except(&wasm.source.join("Lib"), &library, &LEFT_OUT)?;
         let data = wasm.sysconfig_data();
         std::fs::copy(&data, library.join(SYSCONFIG_DATA)).map_err(Error::io("copy", &data))?;
-        byte_compile(cx, native, &directory.join("root"), &library)?;
+        byte_compile(cx, native, &directory.join("root"), &library, true)?;
         write_executable(&directory.join("root"))?;
         fs_util::copy_tree_except(
             &wasm.source.join("Lib/test"),
@@ -68,7 +68,21 @@ pub(crate) fn library_path() -> PathBuf {
 /// Byte-compiles what is in `directory`, which is below the future root of a sandbox, `root`.
 ///
 /// The byte code does not check its source: times change when files are copied, and nothing in a sandbox's root ever does.
-pub(crate) fn byte_compile(cx: &Context, native: &Native, root: &Path, directory: &Path) -> Result<()> {
+///
+/// Packages may have files that are no Python of this version, for others to import: then `errors` is false.
+pub(crate) fn byte_compile(
+    cx: &Context,
+    native: &Native,
+    root: &Path,
+    directory: &Path,
+    errors: bool,
+) -> Result<()> {
+    // Tracebacks are to name files as they are called in the sandbox.
+    const PROGRAM: &str = "import sys, compileall, py_compile\n\
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH\n\
+        directory, root, workers, errors = sys.argv[1:]\n\
+        done = compileall.compile_dir(directory, quiet=1, workers=int(workers), invalidation_mode=mode, stripdir=root, prependdir='/')\n\
+        sys.exit(errors == 'true' and not done)\n";
     const STEP: &str = "byte-compile";
     let log = command::new_log(cx, STEP)?;
     cx.message(STEP, "byte-compiling");
@@ -76,12 +90,8 @@ pub(crate) fn byte_compile(cx: &Context, native: &Native, root: &Path, directory
         STEP,
         &log,
         Command::new(native.python())
-            .args(["-I", "-B", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"])
-            .args(["-j", &cx.jobs.to_string()])
-            // Tracebacks are to name files as they are called in the sandbox.
-            .arg("-s")
-            .arg(root)
-            .args(["-p", "/"])
-            .arg(directory),
+            .args(["-I", "-B", "-c", PROGRAM])
+            .args([directory, root])
+            .args([cx.jobs.to_string(), errors.to_string()]),
     )
 }

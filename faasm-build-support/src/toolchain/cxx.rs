@@ -1,27 +1,35 @@
-//! The C++ library for WebAssembly. Only packages need one, so it is no part of the toolchain that CPython is built with.
+//! The C++ library for WebAssembly, and what unwinds the stack for exceptions and `longjmp`. Only packages need it, so it is no part
+//! of the toolchain that CPython is built with.
 //!
-//! zig's has neither threads nor mutexes where the target has none. Programs that only lock a mutex need that to exist, though, and
-//! what stands in for threads in C serves it. So what it leaves out is compiled from its sources, and the headers are configured so.
+//! zig's library is made for targets without threads and exceptions. Programs that only lock a mutex need that to exist, though, and what
+//! stands in for threads in C serves it; and WebAssembly has had exceptions since its version 3. So the library is compiled from
+//! zig's sources, for both.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{wasi_sdk, zig};
+use super::{Toolchain, wasi_sdk, zig};
 use crate::cache::Key;
 use crate::command;
 use crate::error::{Error, Result};
 use crate::progress::Context;
 
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
-/// What `throw` and `catch` come to.
+/// Flags for C and C++ that throws, catches and jumps, in the instructions that became a standard and not those of before.
+const UNWINDING: [&str; 5] =
+    ["-fwasm-exceptions", "-mllvm", "-wasm-use-legacy-eh=false", "-mllvm", "-wasm-enable-sjlj"];
+
+/// What `throw` and `catch` come to with a WASI SDK, whose library has no exceptions.
 const EXCEPTIONS: &str = include_str!("exceptions.cpp");
 
 /// The C++ library.
 #[derive(Clone, Debug)]
 pub struct Cxx {
-    /// Flags that the compiler needs to find it.
+    /// Flags that the compiler needs for C and C++.
+    pub compile: Vec<String>,
+    /// Flags that the compiler needs to find the library.
     pub flags: Vec<String>,
     /// What an executable with C++ code is linked with.
     pub libraries: Vec<PathBuf>,
@@ -34,157 +42,187 @@ pub struct Cxx {
 /// # Errors
 ///
 /// When it cannot be built.
-pub fn cxx(cx: &Context, toolchain: &super::Toolchain) -> Result<Cxx> {
+pub fn cxx(cx: &Context, toolchain: &Toolchain) -> Result<Cxx> {
+    match std::env::var_os(wasi_sdk::VARIABLE).filter(|it| !it.is_empty()) {
+        Some(sdk) => of_sdk(cx, toolchain, Path::new(&sdk)),
+        None => of_zig(cx, toolchain),
+    }
+}
+
+fn of_sdk(cx: &Context, toolchain: &Toolchain, sdk: &Path) -> Result<Cxx> {
     let key = Key::new()
         .value("recipe", RECIPE)
         .value("toolchain", toolchain.identity())
         .content("exceptions", EXCEPTIONS);
-    let sdk = std::env::var_os(wasi_sdk::VARIABLE).filter(|it| !it.is_empty());
-    let zig = if sdk.is_some() { None } else { Some(zig::zig(cx)?) };
     let directory = cx.entry("toolchain", "wasi-c++", &key, |directory| {
         const STEP: &str = "toolchain wasi-c++";
         let log = command::new_log(cx, STEP)?;
-        let flags = match &zig {
-            Some(zig) => build_libraries(STEP, &log, zig, toolchain, directory)?,
-            None => Vec::new(),
-        };
-        let text = flags.join("\n");
-        fs::write(directory.join(FLAGS), text).map_err(Error::io("write", directory.join(FLAGS)))?;
         let source = directory.join("exceptions.cpp");
         fs::write(&source, EXCEPTIONS).map_err(Error::io("write", &source))?;
         let object = directory.join("exceptions.o");
-        let compiler = Command::new(toolchain.cxx());
-        let mut compiler = compiler;
+        let mut compiler = Command::new(toolchain.cxx());
         compiler.args(["-O2", "-fno-exceptions", "-fno-rtti", "-c", "-o"]).arg(&object).arg(&source);
         command::run(STEP, &log, &mut compiler)?;
         let archive = directory.join("libexceptions.a");
         command::run(STEP, &log, Command::new(toolchain.ar()).arg("rcsD").arg(&archive).arg(&object))
     })?;
+    let place = sdk.join("share/wasi-sysroot/lib").join(super::WASI_TARGET);
+    let libraries =
+        vec![place.join("libc++.a"), place.join("libc++abi.a"), directory.join("libexceptions.a")];
+    Ok(Cxx { compile: Vec::new(), flags: Vec::new(), libraries, key })
+}
+
+fn of_zig(cx: &Context, toolchain: &Toolchain) -> Result<Cxx> {
+    let key = Key::new()
+        .value("recipe", RECIPE)
+        .value("toolchain", toolchain.identity())
+        .value("flags", UNWINDING.join(" "))
+        .content("tags", TAGS);
+    let zig = zig::zig(cx)?;
+    let directory = cx.entry("toolchain", "wasi-c++", &key, |directory| {
+        const STEP: &str = "toolchain wasi-c++";
+        let log = command::new_log(cx, STEP)?;
+        let work = directory.join("work");
+        fs::create_dir(&work).map_err(Error::io("create the directory", &work))?;
+        let flags = configuration(STEP, &log, &zig, &work)?;
+        let text = flags.join("\n");
+        fs::write(directory.join(FLAGS), text).map_err(Error::io("write", directory.join(FLAGS)))?;
+        for library in libraries(&zig, &flags, &work)? {
+            library.build(cx, STEP, &log, toolchain, directory)?;
+        }
+        fs::remove_dir_all(&work).map_err(Error::io("remove", &work))
+    })?;
     let text = fs::read_to_string(directory.join(FLAGS)).map_err(Error::io("read", directory.join(FLAGS)))?;
     let mut flags: Vec<String> = text.lines().map(str::to_owned).collect();
-    let mut libraries = Vec::new();
-    if let Some(zig) = &zig {
-        flags.push("-nostdinc++".to_owned());
-        for part in ["libcxx", "libcxxabi"] {
-            flags.extend(["-isystem".to_owned(), format!("{}/{part}/include", zig.library().display())]);
-        }
-        libraries.extend([THREADS, CXX, ABI].map(|name| directory.join(name)));
-    } else if let Some(sdk) = &sdk {
-        let place = Path::new(sdk).join("share/wasi-sysroot/lib").join(super::WASI_TARGET);
-        libraries.extend([CXX, ABI].map(|name| place.join(name)));
+    flags.push("-nostdinc++".to_owned());
+    for part in ["libcxx", "libcxxabi"] {
+        flags.extend(["-isystem".to_owned(), format!("{}/{part}/include", zig.library().display())]);
     }
-    libraries.push(directory.join("libexceptions.a"));
-    Ok(Cxx { flags, libraries, key })
+    let libraries = [CXX, ABI, UNWIND].map(|name| directory.join(format!("lib{name}.a"))).into();
+    Ok(Cxx { compile: UNWINDING.map(str::to_owned).into(), flags, libraries, key })
 }
 
 const FLAGS: &str = "flags";
-const CXX: &str = "libc++.a";
-const ABI: &str = "libc++abi.a";
-const THREADS: &str = "libc++threads.a";
+const CXX: &str = "c++";
+const ABI: &str = "c++abi";
+const UNWIND: &str = "unwind";
 
-/// The sources of libc++ that do something else with threads than without. Their members come before those of `libc++.a`, of which
-/// they have all symbols.
-const THREAD_SOURCES: [&str; 11] = [
-    "atomic",
-    "barrier",
-    "call_once",
-    "condition_variable",
-    "condition_variable_destructor",
-    "future",
-    "memory",
-    "mutex",
-    "mutex_destructor",
-    "shared_mutex",
-    "thread",
-];
+/// The two kinds of exceptions, which the compiler expects the libraries to define: what C++ throws, and jumps.
+const TAGS: &str = "\t.globl\t__cpp_exception
+\t.tagtype\t__cpp_exception i32
+__cpp_exception:
+\t.globl\t__c_longjmp
+\t.tagtype\t__c_longjmp i32
+__c_longjmp:
+";
 
-/// Has zig build its C++ library, and answers the macros by which it is configured.
-fn build_libraries(
-    step: &str,
-    log: &Path,
-    zig: &zig::Zig,
-    toolchain: &super::Toolchain,
-    directory: &Path,
-) -> Result<Vec<String>> {
-    let work = directory.join("work");
-    fs::create_dir(&work).map_err(Error::io("create the directory", &work))?;
+struct Library {
+    name: &'static str,
+    sources: Vec<PathBuf>,
+    flags: Vec<String>,
+    is_cxx: bool,
+}
+
+fn libraries(zig: &zig::Zig, configuration: &[String], work: &Path) -> Result<[Library; 3]> {
+    let at = |path: &str| zig.library().join(path);
+    let include =
+        |paths: &[&str]| paths.iter().map(|path| format!("-I{}", at(path).display())).collect::<Vec<_>>();
+    let mut flags: Vec<String> =
+        ["-std=c++23", "-nostdinc++", "-D_LIBCPP_BUILDING_LIBRARY"].map(str::to_owned).into();
+    flags.extend(
+        ["-DLIBCXX_BUILDING_LIBCXXABI", "-D_LIBCXXABI_BUILDING_LIBRARY", "-DNDEBUG"].map(str::to_owned),
+    );
+    flags.extend(configuration.iter().cloned());
+    flags.extend(include(&[
+        "libcxx/include",
+        "libcxxabi/include",
+        "libunwind/include",
+        "libcxx/src",
+        "libcxx/libc",
+    ]));
+    let mut cxx = sources(&at("libcxx/src"))?;
+    cxx.extend(sources(&at("libcxx/src/ryu"))?);
+    let mut abi = sources(&at("libcxxabi/src"))?;
+    // What there is where nothing can be thrown.
+    abi.retain(|file| !file.ends_with("cxa_noexception.cpp"));
+    let tags = work.join("tags.s");
+    fs::write(&tags, TAGS).map_err(Error::io("write", &tags))?;
+    let mut unwind = include(&["libunwind/include"]);
+    unwind.extend(["-std=gnu23", "-D_LIBUNWIND_HIDE_SYMBOLS", "-DNDEBUG"].map(str::to_owned));
+    let jumps = at("libc/wasi/libc-top-half/musl/src/setjmp/wasm32/rt.c");
+    Ok([
+        Library { name: CXX, sources: cxx, flags: flags.clone(), is_cxx: true },
+        Library { name: ABI, sources: abi, flags, is_cxx: true },
+        Library {
+            name: UNWIND,
+            sources: vec![at("libunwind/src/Unwind-wasm.c"), jumps, tags],
+            flags: unwind,
+            is_cxx: false,
+        },
+    ])
+}
+
+impl Library {
+    fn build(
+        &self,
+        cx: &Context,
+        step: &str,
+        log: &Path,
+        toolchain: &Toolchain,
+        directory: &Path,
+    ) -> Result<()> {
+        let out = directory.join("work").join(self.name);
+        fs::create_dir(&out).map_err(Error::io("create the directory", &out))?;
+        let mut settings = toolchain.settings();
+        if self.is_cxx {
+            settings.compiler(toolchain.cxx());
+        }
+        for flag in self.flags.iter().map(String::as_str).chain(["-O2", "-w"]).chain(UNWINDING) {
+            settings.flag(flag);
+        }
+        let objects = super::compile(cx, step, log, &settings, &self.sources, &out)?;
+        let archive = directory.join(format!("lib{}.a", self.name));
+        command::run(step, log, Command::new(toolchain.ar()).arg("rcsD").arg(archive).args(objects))
+    }
+}
+
+/// The C++ files of a directory, in the order of their names.
+fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
+    let read = || -> std::io::Result<Vec<PathBuf>> {
+        fs::read_dir(directory)?.map(|entry| entry.map(|it| it.path())).collect()
+    };
+    let mut files = read().map_err(Error::io("read", directory))?;
+    files.retain(|file| file.extension().is_some_and(|it| it == "cpp"));
+    files.sort();
+    Ok(files)
+}
+
+/// The macros by which zig configures the library, for a system with threads.
+fn configuration(step: &str, log: &Path, zig: &zig::Zig, work: &Path) -> Result<Vec<String>> {
     let program = work.join("empty.cpp");
     fs::write(&program, "int main() { return 0; }\n").map_err(Error::io("write", &program))?;
-    // Only the command lines of its compiler and linker say how it is configured and where it is.
     let output = command::output(
         step,
         log,
         Command::new(zig.program())
-            .args(["c++", "-target", "wasm32-wasi", "-O2", "empty.cpp", "-o", "empty.wasm"])
-            .current_dir(&work)
+            .args(["c++", "-target", "wasm32-wasi", "-O2", "-c", "empty.cpp", "-o", "empty.o"])
+            .current_dir(work)
             .env("ZIG_GLOBAL_CACHE_DIR", work.join("cache"))
             .env("ZIG_LOCAL_CACHE_DIR", work.join("cache"))
-            .env("ZIG_VERBOSE_LINK", "1")
             .env("ZIG_VERBOSE_CC", "1"),
     )?;
-    for name in [CXX, ABI] {
-        let file = zig::linked_files(&output).find(|file| file.ends_with(name));
-        let file = file.ok_or_else(|| missing(name, log))?;
-        let from = work.join(file);
-        fs::copy(&from, directory.join(name)).map_err(Error::io("copy", &from))?;
-    }
-    let flags = with_threads(configuration(&output));
+    let flags = macros(&output);
     if flags.is_empty() {
-        return Err(missing("the configuration of libc++", log));
+        return Err(Error::Lookup {
+            what: "the configuration of libc++ of zig".to_owned(),
+            reason: format!("its command lines do not have it; see {}", log.display()),
+        });
     }
-    build_threads(step, log, zig, toolchain, &flags, directory)?;
-    fs::remove_dir_all(&work).map_err(Error::io("remove", &work))?;
-    Ok(flags)
-}
-
-/// Compiles what `libc++.a` lacks of threads.
-fn build_threads(
-    step: &str,
-    log: &Path,
-    zig: &zig::Zig,
-    toolchain: &super::Toolchain,
-    flags: &[String],
-    directory: &Path,
-) -> Result<()> {
-    let sources = zig.library().join("libcxx/src");
-    let mut archive = Command::new(toolchain.ar());
-    archive.arg("rcsD").arg(directory.join(THREADS));
-    for name in THREAD_SOURCES {
-        let object = directory.join("work").join(name).with_extension("o");
-        let mut compile = Command::new(toolchain.cxx());
-        compile.args([
-            "-O2",
-            "-std=c++23",
-            "-w",
-            "-fno-exceptions",
-            "-nostdinc++",
-            "-D_LIBCPP_BUILDING_LIBRARY",
-        ]);
-        compile.args(["-DLIBCXX_BUILDING_LIBCXXABI", "-DNDEBUG"]).args(flags);
-        for include in ["libcxx/include", "libcxxabi/include", "libcxx/src", "libcxx/libc"] {
-            compile.arg("-I").arg(zig.library().join(include));
-        }
-        compile.args(["-c", "-o"]).arg(&object).arg(sources.join(name).with_extension("cpp"));
-        command::run(step, log, &mut compile)?;
-        archive.arg(object);
-    }
-    command::run(step, log, &mut archive)
-}
-
-/// The configuration of libc++ as it is for systems with threads.
-fn with_threads(flags: Vec<String>) -> Vec<String> {
-    flags.into_iter().map(|it| it.replace("_LIBCPP_HAS_THREADS=0", "_LIBCPP_HAS_THREADS=1")).collect()
-}
-
-fn missing(what: &str, log: &Path) -> Error {
-    Error::Lookup {
-        what: format!("{what} of zig"),
-        reason: format!("its command lines do not have it; see {}", log.display()),
-    }
+    Ok(flags.into_iter().map(|it| it.replace("_LIBCPP_HAS_THREADS=0", "_LIBCPP_HAS_THREADS=1")).collect())
 }
 
 /// The macros of libc++ in the command line that compiles `empty.cpp`.
-fn configuration(output: &str) -> Vec<String> {
+fn macros(output: &str) -> Vec<String> {
     let line = output.lines().find(|line| line.split_whitespace().any(|word| word.ends_with("empty.cpp")));
     let words = line.unwrap_or_default().split_whitespace();
     words.filter(|it| it.starts_with("-D_LIBC")).map(str::to_owned).collect()
@@ -197,8 +235,7 @@ mod tests {
     #[test]
     fn the_configuration_is_that_of_our_file() {
         let output = "zig clang -D_LIBCPP_A=0 /x/any.cpp\nzig clang -O2 -D_LIBCPP_A=1 -D_LIBCXXABI_B -DNDEBUG /w/empty.cpp -o x";
-        assert_eq!(configuration(output), ["-D_LIBCPP_A=1", "-D_LIBCXXABI_B"]);
-        assert!(configuration("").is_empty());
-        assert_eq!(with_threads(vec!["-D_LIBCPP_HAS_THREADS=0".to_owned()]), ["-D_LIBCPP_HAS_THREADS=1"]);
+        assert_eq!(macros(output), ["-D_LIBCPP_A=1", "-D_LIBCXXABI_B"]);
+        assert!(macros("").is_empty());
     }
 }

@@ -1,5 +1,5 @@
-//! What stands for things that WASI lacks, for packages: threads, flags of floating-point operations, and `longjmp`. No part of
-//! the toolchain, since a change of it would then build CPython again.
+//! What stands for things that WASI lacks, for packages: threads, flags of floating-point operations, and, with a WASI SDK,
+//! `longjmp`. No part of the toolchain, since a change of it would then build CPython again.
 
 use std::fs;
 use std::path::PathBuf;

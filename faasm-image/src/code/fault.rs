@@ -1,6 +1,6 @@
 //! Why a call into a guest did not return.
 
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{GcHeapOutOfMemory, ThrownException, Trap, WasmBacktrace};
 
 use crate::memory::{Mapping, Stopped};
 
@@ -51,23 +51,32 @@ pub enum Fault {
 impl Fault {
     /// What the engine's error means in a guest with this memory.
     pub(super) fn new(error: wasmtime::Error, mapping: &Mapping) -> Fault {
-        match error.downcast_ref::<Trap>() {
-            None if error.is::<Stopped>() => Fault::Deadline,
-            None => Fault::Host(error),
-            // What it trapped on may have been something else, but it was to be stopped.
-            Some(_) if mapping.stopped() => Fault::Deadline,
+        let trap = error.downcast_ref::<Trap>();
+        let text = match trap {
+            Some(trap) => trap.to_string(),
+            None if error.is::<Stopped>() => return Fault::Deadline,
+            None if error.is::<ThrownException>() => "an exception was thrown that nobody catches".to_owned(),
+            None if error.is::<GcHeapOutOfMemory<()>>() => {
+                "there are too many exceptions at a time".to_owned()
+            }
+            None => return Fault::Host(error),
+        };
+        match trap {
+            // What it failed for may have been something else, but it was to be stopped.
+            _ if mapping.stopped() => Fault::Deadline,
             Some(Trap::StackOverflow) => Fault::StackOverflow,
-            Some(_) if mapping.limit_hit() => Fault::Memory,
-            Some(trap) => Fault::Trap(describe(trap, error.downcast_ref())),
+            _ if mapping.limit_hit() => Fault::Memory,
+            _ => {
+                let text = text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned();
+                Fault::Trap(with_functions(text, error.downcast_ref()))
+            }
         }
     }
 }
 
-fn describe(trap: &Trap, backtrace: Option<&WasmBacktrace>) -> String {
+fn with_functions(mut text: String, backtrace: Option<&WasmBacktrace>) -> String {
     // Enough to see what the guest was doing.
     const FUNCTIONS: usize = 6;
-    let text = trap.to_string();
-    let mut text = text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned();
     let frames = backtrace.map_or(&[][..], WasmBacktrace::frames);
     for (index, frame) in frames.iter().take(FUNCTIONS).enumerate() {
         text.push_str(if index == 0 { " in " } else { " <- " });

@@ -135,6 +135,7 @@ mod tests {
                     Operator::BrIf { .. } => "br_if".to_owned(),
                     Operator::BrTable { .. } => "br_table".to_owned(),
                     Operator::Loop { .. } => "loop".to_owned(),
+                    Operator::TryTable { .. } => "try".to_owned(),
                     _ => String::new(),
                 }));
             }
@@ -188,6 +189,27 @@ mod tests {
             (
                 "(func (loop (memory.fill (i32.const 1) (i32.const 2) (i32.const 3)) (br 0)))",
                 vec!["loop", "call 71", "read 0", "br"],
+            ),
+            // What is caught may come from anywhere in the block, and goes on outside of it.
+            (
+                &format!("(tag $t) (func (loop $l (try_table (catch $t $l) {store} (throw $t))))"),
+                vec!["loop", "read 0", "try"],
+            ),
+            (
+                &format!("(tag $t) (func (loop $l {store} (try_table (catch $t $l) (throw $t))))"),
+                vec!["loop", "try"],
+            ),
+            (
+                &format!(
+                    "(tag $t) (func (loop $l (block $b (try_table (catch_all $b) {store} (throw $t)) (return)) (br $l)))"
+                ),
+                vec!["loop", "try", "read 0", "br"],
+            ),
+            (
+                &format!(
+                    "(tag $t) (func (loop $l (block $b (try_table (catch_all $b) (throw $t)) (return)) {store} (br $l)))"
+                ),
+                vec!["loop", "try", "br"],
             ),
             // Code after a branch is never reached.
             (&format!("(func (loop (br 0) {store} (br 0)))"), vec!["loop", "read 0", "br", "br"]),

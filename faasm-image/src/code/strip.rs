@@ -8,7 +8,7 @@ use wasm_encoder::{
 };
 use wasmparser::{
     DataKind, Encoding, ExternalKind, FunctionBody, GlobalType, KnownCustom, MemoryType, Operator, Parser,
-    Payload, TypeRef,
+    Payload, RefType, TypeRef, ValType,
 };
 
 use super::{bulk, poll};
@@ -90,6 +90,8 @@ struct State {
     bodies: u32,
     /// How many types there are.
     types: u32,
+    /// Which of them have parameters that are references.
+    types_with_references: Vec<bool>,
     bulk: bulk::Functions,
     imported_globals: u32,
     /// Indices of globals that code can write.
@@ -133,11 +135,44 @@ impl State {
                 }
                 Ok(())
             }
+            Payload::TypeSection(section) => {
+                for ty in section.clone().into_iter_err_on_gc_types() {
+                    let has_reference = ty?.params().iter().any(ValType::is_reference_type);
+                    self.types_with_references.push(has_reference);
+                }
+                Ok(())
+            }
+            // References to exceptions are in local variables only, so that they end with the call.
+            Payload::TagSection(section) => {
+                for tag in section.clone() {
+                    let ty = tag?.func_type_idx as usize;
+                    if self.types_with_references.get(ty).copied().unwrap_or(true) {
+                        return unsuitable("one of its exceptions has a reference");
+                    }
+                }
+                Ok(())
+            }
+            Payload::TableSection(section) => {
+                for table in section.clone() {
+                    if table?.ty.element_type != RefType::FUNCREF {
+                        return unsuitable("one of its tables has something else than functions");
+                    }
+                }
+                Ok(())
+            }
             Payload::GlobalSection(section) => {
                 for (index, global) in (self.imported_globals..).zip(section.clone()) {
                     let ty = global?.ty;
                     if ty.mutable && ty.content_type.is_reference_type() {
                         return unsuitable(format!("global {index} holds a reference that code can change"));
+                    }
+                    if ty.content_type.is_reference_type() && ty.content_type != ValType::FUNCREF {
+                        return unsuitable(format!(
+                            "global {index} refers to something else than a function"
+                        ));
+                    }
+                    if ty.mutable && ty.content_type == ValType::V128 {
+                        return unsuitable(format!("global {index} holds a vector that code can change"));
                     }
                     if ty.mutable {
                         self.variables.push(index);
@@ -228,6 +263,16 @@ mod tests {
                 r#"(module (import "m" "g" (global i32)) (memory 1) (global (export "r") (mut funcref) (ref.null func)))"#,
                 "global 1 holds a reference",
             ),
+            (
+                r#"(module (memory 1) (global (export "v") (mut v128) (v128.const i64x2 0 0)))"#,
+                "global 0 holds a vector",
+            ),
+            (
+                r#"(module (memory 1) (global externref (ref.null extern)))"#,
+                "global 0 refers to something else",
+            ),
+            (r#"(module (memory 1) (table 1 exnref))"#, "one of its tables has something else"),
+            (r#"(module (memory 1) (tag (param exnref)))"#, "one of its exceptions has a reference"),
             (r#"(module (memory 1) (func $f) (start $f))"#, "it has a start function"),
             (r#"(module (memory 1) (data "x"))"#, "it has passive data segments"),
             (

@@ -1,6 +1,6 @@
 //! Follows what a function has surely written to memory, and since when.
 
-use wasmparser::Operator;
+use wasmparser::{Catch, Operator};
 
 use crate::{Error, Result};
 
@@ -16,7 +16,13 @@ pub(super) struct Written {
     open: usize,
     frames: Vec<Frame>,
     calls_first: bool,
+    /// How many clauses that catch exceptions are open.
+    catching: usize,
 }
+
+/// The most such clauses around any place. The engine looks at all of them for each frame that an exception leaves, and cannot be stopped
+/// meanwhile. Compilers write a few.
+const MOST_CATCHING: usize = 1000;
 
 const UNREACHABLE: usize = usize::MAX;
 
@@ -24,6 +30,8 @@ struct Frame {
     kind: Kind,
     /// The least that was written where branches to the frame's end are.
     at_end: usize,
+    /// How many clauses it has that catch exceptions.
+    catches: usize,
 }
 
 enum Kind {
@@ -36,8 +44,8 @@ enum Kind {
 
 impl Default for Written {
     fn default() -> Written {
-        let function = Frame { kind: Kind::Block, at_end: UNREACHABLE };
-        Written { since: 0, open: 1, frames: vec![function], calls_first: false }
+        let function = Frame { kind: Kind::Block, at_end: UNREACHABLE, catches: 0 };
+        Written { since: 0, open: 1, frames: vec![function], calls_first: false, catching: 0 }
     }
 }
 
@@ -61,6 +69,7 @@ impl Written {
             }
             Operator::End => {
                 let frame = self.frames.pop().ok_or_else(malformed)?;
+                self.catching -= frame.catches;
                 match frame.kind {
                     Kind::Block => self.join(frame.at_end),
                     // The path on which the condition is false.
@@ -82,6 +91,23 @@ impl Written {
                 must_read = self.branch(&depths)?;
                 self.since = UNREACHABLE;
             }
+            Operator::TryTable { try_table } => {
+                // What is caught may have been thrown before anything was written. The labels count from outside of the block.
+                let labels = |catch: &Catch| match catch {
+                    Catch::One { label, .. } | Catch::OneRef { label, .. } => *label,
+                    Catch::All { label } | Catch::AllRef { label } => *label,
+                };
+                let depths: Vec<u32> = try_table.catches.iter().map(labels).collect();
+                must_read = self.branch(&depths)?;
+                self.catching += depths.len();
+                if self.catching > MOST_CATCHING {
+                    let reason = "one of its functions catches exceptions in too many ways at a time";
+                    return Err(Error::Unsuitable(reason.to_owned()));
+                }
+                let frame = Frame { kind: Kind::Block, at_end: UNREACHABLE, catches: depths.len() };
+                self.frames.push(frame);
+            }
+            Operator::Throw { .. } | Operator::ThrowRef => self.since = UNREACHABLE,
             Operator::Return | Operator::Unreachable => self.since = UNREACHABLE,
             Operator::Call { .. } | Operator::CallIndirect { .. } => self.call(),
             Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } => {
@@ -100,7 +126,7 @@ impl Written {
     }
 
     fn push(&mut self, kind: Kind) {
-        self.frames.push(Frame { kind, at_end: UNREACHABLE });
+        self.frames.push(Frame { kind, at_end: UNREACHABLE, catches: 0 });
     }
 
     fn write(&mut self) {

@@ -1,12 +1,19 @@
 //! The engine's hook that asks for memories.
 #![expect(unsafe_code, reason = "the engine's traits are promises about memory")]
 
-use std::{cell::Cell, sync::Arc};
+use std::{
+    cell::Cell,
+    ffi::c_void,
+    io,
+    ptr::{self, NonNull},
+    sync::Arc,
+};
 
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 use super::{Mapping, PAGE};
-use crate::engine::{GUARD, RESERVATION};
+use crate::engine::{EXCEPTIONS, GUARD, RESERVATION};
 
 thread_local! {
     static REQUEST: Cell<Option<(Arc<Mapping>, usize)>> = const { Cell::new(None) };
@@ -58,6 +65,11 @@ unsafe impl MemoryCreator for Creator {
         reserved: Option<usize>,
         guard: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
+        // Not the guest's memory, but the engine's own for exceptions; its size is a setting of the engine, too.
+        if reserved == Some(EXCEPTIONS) && guard == 0 {
+            let heap = Heap::new(minimum).map_err(|error| error.to_string())?;
+            return Ok(Box::new(heap));
+        }
         let (mapping, size) = REQUEST.take().ok_or("no memory image was provided for this memory")?;
         if reserved != Some(RESERVATION) || guard != GUARD || ty.page_size() != PAGE as u64 || ty.is_shared()
         {
@@ -95,6 +107,63 @@ unsafe impl LinearMemory for GuestMemory {
 
     fn as_ptr(&self) -> *mut u8 {
         self.mapping.base()
+    }
+}
+
+/// The memory in which the engine keeps exceptions that a guest has thrown, for as long as somebody can catch them. No guest sees it:
+/// [`EXCEPTIONS`] bytes of address space, all of which can be read and written.
+struct Heap {
+    base: NonNull<c_void>,
+    size: usize,
+}
+
+// SAFETY: It is memory of the process that `Heap` owns alone.
+unsafe impl Send for Heap {}
+// SAFETY: Nothing reads or writes it through a shared reference but the engine, which has the turn.
+unsafe impl Sync for Heap {}
+
+impl Heap {
+    fn new(size: usize) -> io::Result<Heap> {
+        if size > EXCEPTIONS {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        // SAFETY: New address space takes nothing from anyone.
+        let base = unsafe {
+            let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+            mmap_anonymous(ptr::null_mut(), EXCEPTIONS, ProtFlags::READ | ProtFlags::WRITE, flags)?
+        };
+        let base = NonNull::new(base).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Heap { base, size })
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        // SAFETY: The range is what `new` mapped, and the engine has dropped what it had in it.
+        let _ = unsafe { munmap(self.base.as_ptr(), EXCEPTIONS) };
+    }
+}
+
+// SAFETY: `as_ptr` is constant, and from there all of the `EXCEPTIONS` bytes that the engine's settings reserve can be read and written,
+// also those that are not within `byte_size` yet: compiled code compares with no more than the reservation, and there is no guard.
+unsafe impl LinearMemory for Heap {
+    fn byte_size(&self) -> usize {
+        self.size
+    }
+
+    fn byte_capacity(&self) -> usize {
+        EXCEPTIONS
+    }
+
+    fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
+        // The engine puts up with an error, and removes what is not needed any more, or has.
+        wasmtime::ensure!(new_size <= EXCEPTIONS, "too many exceptions");
+        self.size = new_size;
+        Ok(())
+    }
+
+    fn as_ptr(&self) -> *mut u8 {
+        self.base.as_ptr().cast()
     }
 }
 

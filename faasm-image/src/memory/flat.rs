@@ -99,13 +99,13 @@ pub(super) fn check_size(size: u64) -> Result<usize> {
 }
 
 /// Fills `to` with `size` bytes that `read` delivers in pieces, leaving holes for zeros.
-pub(super) fn copy_sparse(
+pub(crate) fn copy_sparse(
     size: usize,
     to: &File,
     mut read: impl FnMut(usize, &mut [u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     // Larger blocks would hide most of the zeros.
-    let mut piece = vec![0; (16 * PAGE).min(size)];
+    let mut piece = vec![0; 16 * PAGE];
     to.set_len(size as u64)?;
     for start in (0..size).step_by(piece.len()) {
         let piece = &mut piece[..(size - start).min(16 * PAGE)];

@@ -27,6 +27,7 @@ static const struct {
     FUNCTION(PyBuffer_Release) FUNCTION(PyByteArray_AsString) FUNCTION(PyByteArray_FromStringAndSize) FUNCTION(PyByteArray_Size)
     FUNCTION(PyBytes_AsString) FUNCTION(PyBytes_FromString) FUNCTION(PyBytes_FromStringAndSize) FUNCTION(PyBytes_Size)
     FUNCTION(PyCapsule_GetName) FUNCTION(PyCapsule_GetPointer) FUNCTION(PyCapsule_IsValid) FUNCTION(PyCapsule_New)
+    FUNCTION(PyCapsule_GetContext) FUNCTION(PyCapsule_SetContext) FUNCTION(PyCapsule_SetName) FUNCTION(PyCapsule_SetPointer)
     FUNCTION(PyDict_GetItem) FUNCTION(PyDict_GetItemString) FUNCTION(PyDict_New) FUNCTION(PyDict_SetItem)
     FUNCTION(PyDict_SetItemString) FUNCTION(PyDict_Size)
     FUNCTION(PyErr_Clear) FUNCTION(PyErr_Occurred) FUNCTION(PyErr_SetString)

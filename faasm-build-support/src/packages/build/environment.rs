@@ -140,6 +140,7 @@ impl Environment {
 
         let mut compile: Vec<String> = DEFINES.map(str::to_owned).into();
         compile.extend(["-isystem".to_owned(), tools.substitutes.include.display().to_string()]);
+        compile.extend(tools.cxx.compile.iter().cloned());
         compile.extend(flags.c.iter().cloned());
         compile.extend(host("include").iter().map(|it| format!("-I{}", it.display())));
         let mut cxx = tools.cxx.flags.clone();
@@ -172,9 +173,11 @@ impl Environment {
             ("LDCXXSHARED", format!("{} -shared", program("c++"))),
             ("CC_FOR_BUILD", native.cc().to_string_lossy().into_owned()),
             ("CXX_FOR_BUILD", native.cxx().to_string_lossy().into_owned()),
-            ("CFLAGS", CFLAGS.to_owned()),
+            // The compiler knows these directories. Some packages look themselves for the libraries that they are built with, and
+            // into these variables for where to look.
+            ("CFLAGS", format!("{CFLAGS}{}", search("-I", &host("include")))),
             ("CXXFLAGS", CFLAGS.to_owned()),
-            ("LDFLAGS", String::new()),
+            ("LDFLAGS", search("-L", &host("lib")).trim_start().to_owned()),
             ("PKG_CONFIG_LIBDIR", paths(&host("lib/pkgconfig"))?),
             ("PYTHONNOUSERSITE", "1".to_owned()),
             ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
@@ -213,6 +216,11 @@ impl Environment {
         let path = self.cross_file();
         fs::write(&path, text).map_err(Error::io("write", &path))
     }
+}
+
+/// The flags by which a program finds what lies in directories, as they are written in `CFLAGS` and `LDFLAGS`.
+fn search(option: &str, directories: &[PathBuf]) -> String {
+    directories.iter().map(|it| format!(" {option}{}", it.display())).collect()
 }
 
 fn overlay(from: &Path, to: &Path) -> Result<()> {

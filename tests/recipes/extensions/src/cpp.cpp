@@ -1,8 +1,10 @@
-/* C++ with its library, and an object that is made before anything runs. */
+/* C++ with its library, an object that is made before anything runs, exceptions, and jumps. */
 #include <Python.h>
 
 #include <algorithm>
+#include <csetjmp>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -17,7 +19,71 @@ static PyObject *sorted(PyObject *, PyObject *) {
     return PyUnicode_FromString(text.c_str());
 }
 
-static PyMethodDef methods[] = {{"sorted", sorted, METH_NOARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
+/* What its destructor finds out is seen, however the function is left. */
+static long ended;
+struct Ends {
+    ~Ends() { ended++; }
+};
+
+struct Own : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+static void fail(long how) {
+    Ends ends;
+    if (how == 0) throw Own("own");
+    if (how == 1) throw std::out_of_range("standard");
+    if (how == 2) std::vector<int>().at(1);
+    if (how == 3) std::stoi("no number");
+    if (how == 4) throw 4;
+    if (how == 5) try { fail(0); } catch (...) { throw; }
+}
+
+/* What failed in which way, and how many objects were ended. */
+static PyObject *caught(PyObject *, PyObject *argument) {
+    const char *kind = "nothing";
+    std::string what;
+    ended = 0;
+    try {
+        fail(PyLong_AsLong(argument));
+    } catch (const Own &error) {
+        kind = "Own", what = error.what();
+    } catch (const std::out_of_range &error) {
+        kind = "out_of_range";
+    } catch (const std::exception &error) {
+        kind = "exception", what = error.what();
+    } catch (...) {
+        kind = "other";
+    }
+    return Py_BuildValue("ssl", kind, what.c_str(), ended);
+}
+
+/* Nothing in CPython catches it. */
+static PyObject *thrown(PyObject *, PyObject *) {
+    throw Own("nobody");
+}
+
+static jmp_buf place;
+
+[[gnu::noinline]] static void jump(long value) {
+    if (value) longjmp(place, (int)value);
+}
+
+static PyObject *jumped(PyObject *, PyObject *argument) {
+    volatile long times = 0;
+    int value = setjmp(place);
+    times++;
+    if (value == 0) jump(PyLong_AsLong(argument));
+    return Py_BuildValue("il", value, (long)times);
+}
+
+static PyMethodDef methods[] = {
+    {"sorted", sorted, METH_NOARGS, nullptr},
+    {"caught", caught, METH_O, nullptr},
+    {"thrown", thrown, METH_NOARGS, nullptr},
+    {"jumped", jumped, METH_O, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
 static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_cpp", nullptr, 0, methods};
 
 PyMODINIT_FUNC PyInit__cpp(void) { return PyModule_Create(&module); }
