@@ -83,9 +83,13 @@ class mmap:
             try:
                 self.flush()
             finally:
+                self._release()
                 self._closed = True
                 if self._owns:
                     os.close(self._descriptor)
+
+    def _release(self):
+        """Lets go of the memory. What cannot be written may stay in use by others."""
 
     def flush(self, offset=0, size=None):
         self._check()
@@ -168,6 +172,10 @@ class _ReadOnly(mmap, bytes):
 
 class _Writable(mmap, bytearray):
     _concrete = bytearray
+
+    def _release(self):
+        # A bytearray refuses this, by a BufferError, while an array or a view uses its memory.
+        self.clear()
 
     def __getitem__(self, key):
         item = bytearray.__getitem__(self, key)

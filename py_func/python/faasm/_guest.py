@@ -14,7 +14,7 @@ import traceback
 import types
 
 import _faasm
-import _faasm_asyncio  # has asyncio work when it is imported
+import _faasm_stdlib  # completes modules when they are imported
 
 # 0 to 2 are the standard streams, 3 is the root of the file system.
 _FIRST_DESCRIPTOR = 4

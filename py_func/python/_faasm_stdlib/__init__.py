@@ -1,0 +1,32 @@
+"""Completes modules of the standard library for the sandbox when they are imported, and not before: importing this package costs
+next to nothing; asyncio itself takes longer than most functions.
+"""
+
+import sys
+from importlib import import_module
+from importlib.machinery import PathFinder
+
+# Which module here completes which of the standard library. asyncio's is the one that has the event loop of the platform.
+_COMPLETED = {"asyncio.unix_events": "loop", "socket": "sockets"}
+
+
+class _Finder:
+    """Finds those modules as they are, and completes them once they were executed."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name not in _COMPLETED:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module):
+                execute(module)
+                import_module("_faasm_stdlib." + _COMPLETED[name]).install(module)
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+sys.meta_path.insert(0, _Finder)
