@@ -29,6 +29,12 @@ pub struct Call<'a> {
 pub(crate) trait Account: Send + Sync {
     /// Something of `before` bytes is to have `after`. Answers whether there is room for that; if there is none, nothing has changed.
     fn resize(&self, before: usize, after: usize) -> bool;
+
+    /// Another one, for a call that this one makes, with nothing on it yet.
+    fn of_chained(&self) -> Arc<dyn Account>;
+
+    /// The call is over, and so many bytes are left of it. What is there already cannot be refused.
+    fn keep(&self, bytes: usize);
 }
 
 impl Call<'_> {

@@ -114,7 +114,7 @@ impl Inner {
 #[must_use = "no runtime is made before `build` is called"]
 pub struct RuntimeBuilder {
     image: Option<PathBuf>,
-    memory_limit: usize,
+    pub(crate) memory_limit: usize,
     timeout: Duration,
     output_limit: usize,
     threads: Option<NonZero<usize>>,

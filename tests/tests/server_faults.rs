@@ -90,6 +90,59 @@ fn what_calls_put_out_is_bounded_together() {
 }
 
 #[test]
+fn what_is_held_for_chained_calls_counts() {
+    let server = start_with(|settings| settings.limits.buffered = 8 << 20);
+    server.upload(
+        "f",
+        "import faasm, time\n\
+         def wait():\n\
+         \x20   faasm.state.write('begun', b'x')\n\
+         \x20   while faasm.state.read('end') != b'x': time.sleep(0.01)\n\
+         def large(): return bytes(6 << 20)\n\
+         def half(): return bytes(3 << 20)\n\
+         def little(): return b'x' * 50_000\n\
+         def result(): faasm.chain(half).wait(), wait()\n\
+         def results():\n\
+         \x20   chained = [faasm.chain(little) for _ in range(60)]\n\
+         \x20   [it.wait() for it in chained], wait()\n\
+         def input(): faasm.chain(wait, bytes(3 << 20)).output()\n\
+         def too_much():\n\
+         \x20   [it.wait() for it in [faasm.chain(half) for _ in range(3)]]\n\
+         def too_much_input():\n\
+         \x20   for _ in range(3): faasm.chain(wait, bytes(3 << 20))\n",
+    );
+    let call = |entry: &str| server.post(&format!("/invoke/python/f?entry={entry}"), "");
+    let end = |value: &'static str| assert!(server.put("/s/python/end", value).status().is_success());
+    for entry in ["result", "results", "input"] {
+        end("-");
+        let running: Summary = json(server.post(&format!("/invoke/python/f?entry={entry}&async"), ""), 202);
+        eventually(|| server.get("/s/python/begun").status() == 200);
+        let held = buffered(&server);
+        // Of a result what was answered about it is held as well.
+        assert!((2_900_000..7 << 20).contains(&held), "{entry}: {held}");
+        // Others have no room beside it.
+        problem(call("large"), 503, "busy");
+        end("x");
+        let done: Summary = json(server.get(&format!("/calls/{}?wait=30", running.id)), 200);
+        assert_eq!(done.status, Some(0), "{entry}");
+        // Its own result is kept until somebody says otherwise.
+        assert_eq!(server.delete(&format!("/calls/{}", running.id)).status(), 204);
+        eventually(|| buffered(&server) == 0);
+        assert_eq!(server.delete("/s/python/begun").status(), 204);
+    }
+    for entry in ["too_much", "too_much_input"] {
+        end("-");
+        let text = call(entry).text().unwrap();
+        // Of outputs either the last one finds no room, or the answer that has the first.
+        let refused = text.contains("there is no room") || text.contains("takes all the memory");
+        assert!(text.contains("RuntimeError") && refused, "{entry}: {text}");
+        // Those that it has called go on without it.
+        end("x");
+        eventually(|| buffered(&server) == 0);
+    }
+}
+
+#[test]
 fn the_host_forgets_a_large_input_that_the_guest_has() {
     let server = start();
     server.upload(

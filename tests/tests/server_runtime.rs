@@ -79,6 +79,10 @@ fn a_runtime_is_replaced_while_calls_are_made() {
             )
             .unwrap(),
         ),
+        (
+            "one whose memory is larger than that of a call",
+            wat::parse_str("(module (memory (export \"memory\") 65536))").unwrap(),
+        ),
         ("half a bundle", bundle[..middle].to_vec()),
         ("a damaged bundle", damaged),
     ] {
@@ -134,7 +138,7 @@ fn who_goes_back_to_a_runtime_that_was_not_the_stores_leaves_the_store_without_o
 
 #[test]
 fn where_runtimes_must_be_signed_none_is_taken_that_is_not() {
-    let (_, public) = faasm_bundle::sign::generate().unwrap();
+    let (_, public) = faasm_bundle::sign::generate(None).unwrap();
     let key = public.lines().last().unwrap();
     let server = start_with(|settings| settings.trust = Some(PublicKey::read(key).unwrap()));
     let wasm = std::fs::read(faasm_tests::image().join("py_func.wasm")).unwrap();

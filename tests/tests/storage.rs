@@ -26,7 +26,10 @@ struct Node {
 
 impl Node {
     fn start(endpoint: std::net::SocketAddr) -> Self {
-        let machine = Machine::new(Some(endpoint));
+        Self::on(Machine::new(Some(endpoint)))
+    }
+
+    fn on(machine: Machine) -> Self {
         let image = faasm_tests::image().display();
         let server = machine.serve(&format!("--storage s3://bucket/functions-of-ours --image {image}"));
         Self { machine, server, client: client() }
@@ -243,6 +246,58 @@ fn what_uploads_that_were_cut_off_have_left_is_removed_when_nobody_needs_it() {
     assert_eq!(objects(&s3, "gone"), ["note"]);
     assert_eq!(a.call("hello"), "last");
     assert_eq!(objects(&s3, "hello").len(), versions(&a).len() + 1);
+}
+
+#[test]
+fn a_server_that_is_killed_in_an_upload_leaves_the_version_before_or_the_new_one() {
+    let s3 = S3::start();
+    let wire = Wire::to(s3.address, Direction::Up);
+    let (a, mut b) = (Node::start(s3.address), Node::start(wire.address));
+    // Large enough for a moment in the middle of its transfer.
+    let source = |text: &str| format!("{}# {}\n", answers(text), "x".repeat(1 << 20));
+    let before = wire.passed();
+    b.uploads("hello", &source("0"), 201);
+    let whole = wire.passed() - before;
+    let mut expected = "0".to_owned();
+    let mut killed = 0;
+    for round in 1..=8 {
+        let text = round.to_string();
+        let (url, client) = (b.url("/p/python/hello"), b.client.clone());
+        let Node { machine, server, .. } = b;
+        let before = wire.passed();
+        let at = whole * (round - 1) / 7;
+        let acknowledged = thread::scope(|scope| {
+            let upload = scope.spawn(|| client.put(url).body(source(&text)).send());
+            let came = server.kill_when(|| wire.passed() - before > at, || upload.is_finished());
+            let acknowledged = upload.join().unwrap().is_ok_and(|it| it.status().is_success());
+            killed += u32::from(came && !acknowledged);
+            acknowledged
+        });
+        // What the machine had sent may arrive after it.
+        b = Node::on(machine);
+        if acknowledged {
+            eventually(|| a.call("hello") == text);
+        }
+        eventually(|| a.call("hello") == b.call("hello"));
+        let now = b.call("hello");
+        assert!(now == text || (now == expected && !acknowledged), "{now} after {expected}, {text}");
+        expected = now;
+    }
+    assert!(killed > 0, "it was always too late");
+    // Every version that is named can be called, and an upload completes as ever.
+    b.uploads("hello", &source("last"), 200);
+    eventually(|| a.call("hello") == "last");
+    let versions = || -> Vec<FunctionDocument> {
+        json(b.client.get(b.url("/p/python/hello/versions")).send().unwrap(), 200)
+    };
+    for version in versions() {
+        let url = b.url(&format!("/invoke/python/hello?version={}", version.version));
+        assert_eq!(b.client.post(url).send().unwrap().status(), 200);
+    }
+    // What was left goes when nobody can be about to name it.
+    age(&s3, "hello");
+    b.uploads("hello", &source("the very last"), 200);
+    assert_eq!(objects(&s3, "hello").len(), versions().len() + 1, "{:?}", objects(&s3, "hello"));
 }
 
 #[test]

@@ -3,15 +3,16 @@
 mod bundle_support;
 mod server_support;
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use bundle_support::{Machine, S3, Served};
+use bundle_support::{Direction, Machine, S3, Served, Wire, list};
 use py_func::server::RuntimeDocument;
 use reqwest::blocking::Client;
 use server_support::{client, json};
@@ -42,7 +43,7 @@ fn machine() -> (Machine, &'static [String; 2]) {
 }
 
 fn publish(machine: &Machine) -> [String; 2] {
-    let (secret, public) = faasm_bundle::sign::generate().unwrap();
+    let (secret, public) = faasm_bundle::sign::generate(None).unwrap();
     fs::write(machine.work().join("key"), secret).unwrap();
     fs::write(machine.work().join("key.pub"), public).unwrap();
     let newer = machine.work().join("newer");
@@ -203,8 +204,132 @@ fn servers_that_come_later_run_what_one_was_upgraded_to() {
     assert_eq!((second.version().as_str(), second.call("edition")), ("2.0", ok("new")));
     machine.run(&format!("upgrade --rollback --url {}", first.server.url));
     assert_eq!((first.call("edition"), second.call("edition")), (ok("old"), ok("new")));
-    let objects = PUBLISHED.0.objects();
-    assert!(!objects.contains(&"functions/runtime.json".to_owned()), "{objects:?}");
+    let (third, _) = self::machine();
+    let third = Running::on(third.serve(storage));
+    assert_eq!((third.version().as_str(), third.call("edition")), ("1.0", ok("old")));
+}
+
+#[test]
+fn any_server_of_a_storage_can_go_back() {
+    let (machine, [old, new]) = machine();
+    let storage = "--storage s3://bucket/back --trust key.pub";
+    let named = format!("--runtime {old} {storage}");
+    let a = Running::on(machine.serve(&named));
+    a.upload("edition", EDITION);
+    let rollback = |server: &Running| machine.run(&format!("upgrade --rollback --url {}", server.server.url));
+    let refused = |server: &Running| {
+        let said = machine.fails(3, &format!("upgrade --rollback --url {}", server.server.url));
+        assert!(said.contains("no other runtime was run before"), "{said}");
+    };
+    refused(&a);
+    machine.run(&format!("upgrade {new} --url {}", a.server.url));
+
+    // One that came after the upgrade, and one that was there before and has not changed.
+    let (other, _) = self::machine();
+    let b = Running::on(other.serve(storage));
+    assert_eq!((a.call("edition"), b.call("edition")), (ok("new"), ok("new")));
+    rollback(&b);
+    assert_eq!((a.call("edition"), b.call("edition")), (ok("new"), ok("old")));
+    drop(a);
+    let a = Running::on(machine.serve(&named));
+    assert_eq!(a.call("edition"), ok("old"));
+    // Back again, on the one and the other, and what each was started with does not get in the way.
+    rollback(&a);
+    drop((a, b));
+    let [a, b] = [machine.serve(&named), other.serve(storage)].map(Running::on);
+    assert_eq!((a.call("edition"), b.call("edition")), (ok("new"), ok("new")));
+    rollback(&b);
+    // The other one follows, and what new servers run stays.
+    assert_eq!((a.call("edition"), b.call("edition")), (ok("new"), ok("old")));
+    rollback(&a);
+    assert_eq!(a.call("edition"), ok("old"));
+    drop((a, b));
+    assert_eq!(Running::on(machine.serve(&named)).call("edition"), ok("old"));
+
+    // What others cannot fetch only the one that has it can go back to.
+    let image = format!(
+        "--image {} --storage s3://bucket/back-to-an-image --trust key.pub",
+        faasm_tests::image().display()
+    );
+    let a = Running::on(machine.serve(&image));
+    a.upload("edition", EDITION);
+    machine.run(&format!("upgrade {new} --url {}", a.server.url));
+    let (fresh, _) = self::machine();
+    let b = Running::on(fresh.serve("--storage s3://bucket/back-to-an-image --trust key.pub"));
+    assert_eq!(b.call("edition"), ok("new"));
+    refused(&b);
+    rollback(&a);
+    assert_eq!(a.call("edition"), ok("old"));
+}
+
+#[test]
+fn a_server_starts_when_what_it_was_upgraded_to_cannot_be_run_any_more() {
+    let (machine, [old, new]) = machine();
+    let first = format!("--runtime {old} --trust key.pub");
+    let running = Running::on(machine.serve(&first));
+    running.upload("edition", EDITION);
+    machine.run(&format!("upgrade {new} --url {}", running.server.url));
+    running.server.kill();
+    let runtimes = machine.home().join("runtimes");
+    let newer = machine.runtimes().into_iter().find(|it| runtimes.join(it).join("root/edition").exists());
+    let (newer, aside) = (runtimes.join(newer.unwrap()), machine.work().join("aside"));
+    let warned = |said: &str| said.contains("cannot be run, and another runtime takes its place");
+
+    // As if this program were of a version that cannot run it, and as if somebody had removed it.
+    let manifest = fs::read_to_string(newer.join("manifest.json")).unwrap();
+    let engine = faasm_image::ENGINE_VERSION;
+    let damages: [&dyn Fn(); 2] =
+        [&|| fs::write(newer.join("manifest.json"), manifest.replace(engine, "1.2.3")).unwrap(), &|| {
+            fs::rename(&newer, &aside).unwrap();
+        }];
+    for damage in damages {
+        damage();
+        let running = Running::on(machine.serve(&first));
+        assert_eq!(running.call("edition"), ok("old"));
+        let said = running.server.kill();
+        assert!(warned(&said), "{said}");
+    }
+    // When it can be run again, it is; what was to be run is not forgotten by having been tried.
+    fs::rename(&aside, &newer).unwrap();
+    fs::write(newer.join("manifest.json"), &manifest).unwrap();
+    let running = Running::on(machine.serve(&first));
+    assert_eq!(running.call("edition"), ok("new"));
+    running.server.kill();
+
+    // Going back makes what took its place the one to run.
+    fs::rename(&newer, &aside).unwrap();
+    let running = Running::on(machine.serve(&first));
+    machine.run(&format!("upgrade --rollback --url {}", running.server.url));
+    assert_eq!(running.call("edition"), ok("old"));
+    assert!(warned(&running.server.kill()));
+    fs::rename(&aside, &newer).unwrap();
+    let running = Running::on(machine.serve(&first));
+    assert_eq!(running.call("edition"), ok("old"));
+    assert!(!warned(&running.server.kill()));
+}
+
+#[test]
+fn a_server_starts_when_what_others_were_upgraded_to_cannot_be_fetched_any_more() {
+    let (machine, [old, new]) = machine();
+    let storage = "--storage s3://bucket/gone --trust key.pub";
+    let first = format!("--runtime {old} {storage}");
+    let running = Running::on(machine.serve(&first));
+    running.upload("edition", EDITION);
+    let (s3, ..) = &*PUBLISHED;
+    let bucket = |url: &str| s3.object(url.strip_prefix("s3://bucket/").unwrap());
+    let copy = new.replace("runtimes/", "removed/");
+    fs::create_dir(s3.object("removed")).unwrap();
+    for end in ["", ".minisig"] {
+        fs::copy(bucket(&format!("{new}{end}")), bucket(&format!("{copy}{end}"))).unwrap();
+    }
+    machine.run(&format!("upgrade {copy} --url {}", running.server.url));
+    assert_eq!(running.call("edition"), ok("new"));
+    drop(running);
+    fs::remove_dir_all(s3.object("removed")).unwrap();
+    let running = Running::on(machine.serve(&first));
+    assert_eq!(running.call("edition"), ok("old"));
+    let said = running.server.kill();
+    assert!(said.contains("removed/") && said.contains("another runtime takes its place"), "{said}");
 }
 
 #[test]
@@ -270,4 +395,100 @@ fn a_server_of_a_storage_runs_after_a_restart_what_any_was_upgraded_to() {
     assert_eq!(a.call("edition"), ok("old"));
     drop(a);
     assert_eq!(Running::on(machine.serve(&command(""))).call("edition"), ok("new"));
+}
+
+/// The moment in which so many bytes have passed since somebody first waited for it.
+fn after(wire: &Wire, bytes: u64) -> Box<dyn Fn() -> bool + '_> {
+    let begun = Cell::new(None);
+    Box::new(move || {
+        let passed = wire.passed();
+        let before = begun.get().unwrap_or(passed);
+        begun.set(Some(before));
+        passed - before >= bytes
+    })
+}
+
+/// Moments in which to kill a server that gets another runtime, when nothing is left in the way of getting it.
+fn moments(machine: &Machine) -> [Box<dyn Fn() -> bool>; 3] {
+    let home = machine.home();
+    let [installing, runtimes, upgraded] =
+        ["installing", "runtimes", "upgraded.json"].map(|name| home.join(name));
+    let before = list(&runtimes).len();
+    [
+        Box::new(move || list(&installing).iter().any(|it| it.starts_with(".new-"))),
+        Box::new(move || list(&runtimes).len() > before),
+        Box::new(move || upgraded.exists()),
+    ]
+}
+
+#[test]
+fn a_server_that_is_killed_in_an_upgrade_starts_again_and_completes_it() {
+    let (s3, [old, new], publisher) = &*PUBLISHED;
+    let wire = Wire::to(s3.address, Direction::Down);
+    let machine = Machine::new(Some(wire.address));
+    fs::copy(publisher.work().join("key.pub"), machine.work().join("key.pub")).unwrap();
+    let first = format!("--runtime {old} --trust key.pub");
+    let start = || Running::on(machine.serve(&first));
+    let mut running = start();
+    running.upload("edition", EDITION);
+
+    let len = fs::metadata(s3.object(new.strip_prefix("s3://bucket/").unwrap())).unwrap().len();
+    // What was transferred is not transferred again.
+    let parts = [1, 1000, len / 3, len / 3];
+    let in_transfer = parts.map(|part| after(&wire, part));
+    let mut killed = 0;
+    for moment in in_transfer.into_iter().chain(moments(&machine)) {
+        let mut upgrade = machine.command(&format!("upgrade {new} --url {}", running.server.url));
+        let upgrade = upgrade.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let upgrade = Mutex::new(upgrade);
+        let ended = || upgrade.lock().unwrap().try_wait().unwrap().is_some();
+        let came = running.server.kill_when(moment, ended);
+        let was_done = upgrade.into_inner().unwrap().wait().unwrap().success();
+        killed += u32::from(came && !was_done);
+        // All of one runtime, or all of the other.
+        running = start();
+        let version = running.version();
+        assert_eq!(running.call("edition"), ok(if version == "1.0" { "old" } else { "new" }));
+        assert!(!was_done || version == "2.0");
+        if version == "2.0" {
+            break;
+        }
+    }
+    assert!(killed > 0, "it was always too late");
+    machine.run(&format!("upgrade {new} --url {}", running.server.url));
+    assert_eq!((running.version().as_str(), running.call("edition")), ("2.0", ok("new")));
+    assert_eq!(machine.runtimes().len(), 2, "what was left is gone: {:?}", machine.runtimes());
+    assert!(list(&machine.home().join("downloads")).is_empty());
+    machine.run(&format!("upgrade --rollback --url {}", running.server.url));
+    assert_eq!(running.call("edition"), ok("old"));
+}
+
+#[test]
+fn a_server_that_is_killed_while_a_runtime_is_sent_starts_again_and_takes_it() {
+    let (machine, _) = machine();
+    let first = format!("--image {}", faasm_tests::image().display());
+    let start = || Running::on(machine.serve(&first));
+    let wasm = fs::read(faasm_tests::image().join("py_func.wasm")).unwrap();
+    let send = |client: &Client, url: &str| {
+        client.put(format!("{url}/f/python/py_func")).body(wasm.clone()).send().map(|it| it.status().as_u16())
+    };
+    let mut running = start();
+    running.upload("edition", EDITION);
+    let mut killed = 0;
+    for moment in moments(&machine) {
+        let (url, client) = (running.server.url.clone(), running.client.clone());
+        thread::scope(|scope| {
+            let sending = scope.spawn(|| send(&client, &url));
+            killed += u32::from(running.server.kill_when(moment, || sending.is_finished()));
+        });
+        running = start();
+        assert_eq!(running.call("edition"), ok("old"));
+    }
+    assert!(killed > 0, "it was always too late");
+    assert_eq!(send(&running.client, &running.server.url).unwrap(), 200);
+    let upgraded = fs::read_to_string(machine.home().join("upgraded.json")).unwrap();
+    assert!(machine.runtimes().iter().any(|name| upgraded.contains(name)), "{upgraded}");
+    assert_eq!(running.call("edition"), ok("old"));
+    // The one that it runs, and the one that it goes back to if one of the others was taken before the server was killed.
+    assert!(machine.runtimes().len() <= 2, "what was left is gone: {:?}", machine.runtimes());
 }

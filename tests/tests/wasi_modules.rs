@@ -1,4 +1,4 @@
-//! Modules that CPython does not have on WASI: `ctypes` and `mmap`, and what they say of what they cannot do.
+//! Modules that CPython does not have on WASI, or not all of: `ctypes`, `mmap` and `socket`, and what they say of what they cannot do.
 
 use faasm_tests::{run, runtime};
 
@@ -6,7 +6,7 @@ const PRELUDE: &str = "import ctypes as c\nlibrary, python = c.CDLL(None), c.pyt
     class Point(c.Structure):\n    _fields_ = [('x', c.c_int16), ('y', c.c_double)]\n\
     def typed(f, result, *arguments):\n    f.restype, f.argtypes = result, arguments\n    return f\n";
 
-const CASES: [(&str, &str); 18] = [
+const CASES: [(&str, &str); 19] = [
     ("c.sizeof(c.c_void_p), c.sizeof(c.c_long), c.sizeof(Point)", "(4, 4, 16)"),
     ("bytes(Point(-2, 0.5)).hex()", "'feff000000000000000000000000e03f'"),
     ("Point.from_buffer_copy(bytes(Point(7, 1.5))).y", "1.5"),
@@ -20,6 +20,11 @@ const CASES: [(&str, &str); 18] = [
     ("typed(library.toupper, c.c_char, c.c_char)(b'a')", "b'A'"),
     ("typed(python.PyLong_FromLongLong, c.py_object, c.c_longlong)(-1 << 40)", "-1099511627776"),
     ("typed(python.PyObject_Repr, c.py_object, c.py_object)([1])", "'[1]'"),
+    (
+        "typed(python.PyCapsule_SetName, c.c_int, c.py_object, c.c_char_p)\
+         (typed(python.PyCapsule_New, c.py_object, c.c_void_p, c.c_char_p, c.c_void_p)(1, None, None), b'name')",
+        "0",
+    ),
     ("typed(python.PyLong_AsLong, c.c_long, c.py_object)('x')", "TypeError"),
     (
         "c.CDLL('libc.so.6')",
@@ -52,11 +57,20 @@ fn files_are_mapped_as_copies_that_are_written_back() {
         with open('/tmp/f', 'wb+') as f: f.write(b'first\\nsecond'); f.flush(); a = m.mmap(f.fileno(), 0)\n    \
         a[:5] = b'FIRST'; a.seek(6); a.write(b'S')\n    \
         before = open('/tmp/f', 'rb').read()\n    \
+        v = memoryview(a)\n    \
+        try: a.close()\n    except BufferError: v.release()\n    \
         a.close()\n    \
         with open('/tmp/f', 'rb') as f: r = m.mmap(f.fileno(), 5, access=m.ACCESS_READ)\n    \
         try: r[0] = 1\n    except TypeError: pass\n    \
         n = m.mmap(-1, 8); n.write(b'abc'); n.move(3, 0, 3)\n    \
-        return repr([before, open('/tmp/f', 'rb').read(), bytes(r), n[:6], isinstance(n, m.mmap), a.closed])\n";
-    let expected = r"[b'first\nsecond', b'FIRST\nSecond', b'FIRST', b'abcabc', True, True]";
+        return repr([before, open('/tmp/f', 'rb').read(), bytes(r), n[:6], isinstance(n, m.mmap), a.closed, len(a)])\n";
+    let expected = r"[b'first\nsecond', b'FIRST\nSecond', b'FIRST', b'abcabc', True, True, 0]";
     assert_eq!(run(&runtime(), source), expected);
+}
+
+#[test]
+fn sockets_have_their_constants() {
+    let source =
+        "import socket as s\ndef faasm_main(): return repr([int(s.AI_NUMERICSERV), s.AI_NUMERICHOST.name])\n";
+    assert_eq!(run(&runtime(), source), "[0, 'AI_NUMERICHOST']");
 }

@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 use super::context::poll_once;
 use super::request::{Answer, Refused};
 use super::{CallContext, Host, Lineage, abi};
-use crate::call::{CallFailure, Output};
+use crate::call::{Account, CallFailure, Output};
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::function::{Request, Target, is_valid_name};
@@ -39,7 +39,7 @@ impl Children {
         let (task, ended) = match self.running.join_next_with_id().await? {
             Ok(ended) => ended,
             // It panicked.
-            Err(error) => (error.id(), (Err(CallFailure::stopped()), Held { bytes: 0, all: Arc::default() })),
+            Err(error) => (error.id(), (Err(CallFailure::stopped()), Held::nothing(&Arc::default()))),
         };
         if let Some(number) = self.numbers.remove(&task) {
             self.ended.insert(number, ended);
@@ -80,17 +80,22 @@ impl Drop for Children {
 type Ended = (Result<Output, CallFailure>, Held);
 
 /// Bytes that the host holds for chained calls, their inputs and results, until this is dropped. All calls that come from one call
-/// may have as many at a time as one may have memory.
+/// may have as many at a time as one may have memory; besides, they are on the account of the call that they are held for.
 pub(super) struct Held {
     bytes: usize,
     all: Arc<AtomicUsize>,
+    account: Option<Arc<dyn Account>>,
 }
 
 impl Held {
     /// `None` if that would be too many.
     fn new(all: &Arc<AtomicUsize>, bytes: usize, limit: usize) -> Option<Self> {
-        let held = Self { bytes, all: Arc::clone(all) };
+        let held = Self { bytes, all: Arc::clone(all), account: None };
         (all.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= limit).then_some(held)
+    }
+
+    fn nothing(all: &Arc<AtomicUsize>) -> Self {
+        Self { bytes: 0, all: Arc::clone(all), account: None }
     }
 }
 
@@ -102,7 +107,12 @@ impl Drop for Held {
 
 /// Starts a call of `target`: a function, a NUL, and an entry point. Either may be empty, which stands for the function itself and
 /// for its own entry point.
-pub(super) fn chain(context: &mut CallContext, target: &str, input: Vec<u8>) -> Result<Answer, Refused> {
+pub(super) fn chain(
+    context: &mut CallContext,
+    account: Option<&dyn Account>,
+    target: &str,
+    input: Vec<u8>,
+) -> Result<Answer, Refused> {
     let (function, entry) = target.split_once('\0').unwrap_or((target, ""));
     let (user, name) = function.split_once('/').unwrap_or((&context.user, function));
     if user != context.user {
@@ -126,14 +136,22 @@ pub(super) fn chain(context: &mut CallContext, target: &str, input: Vec<u8>) -> 
         let limit = runtime.chain_calls;
         return Err(Refused::runtime(format!("of one call {limit} others may come, and have")));
     }
+    // What there is no room for now does not count as a call.
+    let no_room = |what: &str| {
+        lineage.calls.fetch_sub(1, Ordering::Relaxed);
+        Refused::runtime(what.to_owned())
+    };
     let held = Held::new(&lineage.held, input.len(), runtime.memory_limit).ok_or_else(|| {
-        Refused::runtime(
-            "inputs and results of chained calls take more memory than one call may have".to_owned(),
-        )
+        no_room("inputs and results of chained calls take more memory than one call may have")
     })?;
+    let account = account.map(Account::of_chained);
+    if account.as_ref().is_some_and(|account| !account.resize(0, input.len())) {
+        return Err(no_room("there is no room for the input of another call"));
+    }
     let id = runtime.next_call.fetch_add(1, Ordering::Relaxed);
     let request = Request {
         input,
+        account,
         entry: (!entry.is_empty()).then(|| entry.to_owned()),
         lineage: Lineage { depth: lineage.depth + 1, id: Some(id), ..lineage.clone() },
         admitted: true,
@@ -161,6 +179,7 @@ fn run(
 ) -> Pin<Box<dyn Future<Output = Ended> + Send>> {
     Box::pin(async move {
         let (all, limit) = (Arc::clone(&input.all), runtime.memory_limit);
+        let account = request.account.clone();
         let result = match target.load(&runtime, request.lineage.clone()).await {
             Ok(function) => function.run(runtime, request).await,
             Err(Error::Load { source, .. }) => Err(source),
@@ -168,8 +187,15 @@ fn run(
         };
         drop(input);
         match Held::new(&all, size(&result), limit) {
-            Some(held) => (result, held),
-            None => (Err(CallFailure::flood(limit)), Held { bytes: 0, all }),
+            Some(mut held) => {
+                // Of its input and its files nothing is there any more.
+                if let Some(account) = &account {
+                    account.keep(held.bytes);
+                }
+                held.account = account;
+                (result, held)
+            }
+            None => (Err(CallFailure::flood(limit)), Held::nothing(&all)),
         }
     })
 }

@@ -76,7 +76,16 @@ pub(super) async fn request(mut caller: Caller<'_, Host>, arguments: Arguments) 
         Ok(Answer::Both(number, bytes)) => (i64::try_from(number)?, bytes),
         Err(Refused { kind, text }) => (-i64::from(kind), text.into_bytes()),
     };
-    caller.data_mut().answer = bytes;
+    let host = caller.data_mut();
+    // The one before goes first, so that there are never two.
+    let before = std::mem::take(&mut host.answer).len();
+    if let Some(account) = host.account.as_ref().filter(|it| !it.resize(before, bytes.len())) {
+        // This is too short to count.
+        account.resize(before, 0);
+        host.answer = b"there is no room for the answer".to_vec();
+        return Ok(-i64::from(abi::FAASM_ERROR_RUNTIME));
+    }
+    host.answer = bytes;
     Ok(number)
 }
 
@@ -95,6 +104,7 @@ async fn answer(
         abi::FAASM_AWAIT_ANY => return chain::wait_for_any(host, &data, first).await,
         _ => (),
     }
+    let account = host.account.as_deref();
     let Some(context) = host.context.as_mut() else {
         return Ok(Err(Refused::runtime("this is no call of a function: there is nobody to ask".to_owned())));
     };
@@ -113,7 +123,7 @@ async fn answer(
             log(context, first, &String::from_utf8_lossy(&data));
             Ok(Answer::Nothing)
         }
-        abi::FAASM_CHAIN => chain::chain(context, name, data),
+        abi::FAASM_CHAIN => chain::chain(context, account, name, data),
         abi::FAASM_STATE_LOCK => {
             let kind = lock_kind(first);
             // Nobody else could ever give it back.

@@ -19,13 +19,13 @@ const ZSTANDARD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// What WebAssembly modules begin with.
 const WASM: &[u8; 4] = b"\0asm";
 
-/// What an interpreter may take to be initialised.
-const LIMITS: Limits = Limits { memory: 2 << 30, deadline: Some(Duration::from_secs(60)), interrupt: None };
+/// How long an interpreter may take to be initialised.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 impl Registry {
     /// Adds a runtime that was sent: a bundle, of which the functions are added, too, or a WebAssembly module alone, which gets
     /// the library of the image `like` and imports what that has imported. Machine code is made here; what is sent of it is not used.
-    /// `check` has the last word on the image.
+    /// `check` has the last word on the image. The interpreter of a module gets `memory` bytes of memory at most.
     ///
     /// # Errors
     ///
@@ -34,6 +34,7 @@ impl Registry {
         &self,
         content: &[u8],
         like: &Image,
+        memory: usize,
         check: &dyn Fn(&Path) -> Result<()>,
     ) -> Result<StoredRuntime> {
         let installing = self.root.join("installing");
@@ -52,10 +53,11 @@ impl Registry {
             let reason = "it is neither a bundle nor a WebAssembly module".to_owned();
             return Err(RegistryError::NoRuntime { reason });
         }
-        make_image(content, like, new.path())?;
+        make_image(content, like, memory, new.path())?;
         check(new.path())?;
         let manifest = new.path().join("manifest.json");
         let name = hash(&fs::read(&manifest).map_err(io("read", &manifest))?);
+        faasm_image::write_out(new.path()).map_err(io("write out", new.path()))?;
         self.add_runtime(new, name, &installing)
     }
 }
@@ -74,15 +76,16 @@ fn refused(error: RegistryError) -> RegistryError {
 }
 
 /// Makes an empty directory an image of a module, with the library of another image.
-fn make_image(wasm: &[u8], like: &Image, directory: &Path) -> Result<()> {
+fn make_image(wasm: &[u8], like: &Image, memory: usize, directory: &Path) -> Result<()> {
     let no_runtime = |reason: String| RegistryError::NoRuntime { reason };
     let unusable = |error: faasm_image::Error| no_runtime(error.to_string());
     let write = |name: &str, content: &[u8]| {
         let path = directory.join(name);
         fs::write(&path, content).map_err(io("write", &path))
     };
+    // It declares how large it is, which is checked before anything is written.
+    faasm_image::save_boot_memory(wasm, &directory.join("boot.mem"), memory).map_err(unusable)?;
     write("py_func.wasm", wasm)?;
-    write("boot.mem", &faasm_image::boot_memory(wasm).map_err(unusable)?)?;
     write("py_func.cwasm", &faasm_image::compile(wasm, None).map_err(unusable)?)?;
     let root = directory.join("root");
     fs::create_dir(&root).map_err(io("create the directory", &root))?;
@@ -95,8 +98,9 @@ fn make_image(wasm: &[u8], like: &Image, directory: &Path) -> Result<()> {
     let mut wasi = WasiCtxBuilder::new();
     wasi.preopened_dir(&root, "/", FsPerms::ReadOnly).map_err(|error| no_runtime(error.to_string()))?;
     let names: Vec<&str> = preload.split_whitespace().collect();
+    let limits = Limits { memory, deadline: Some(DEADLINE), interrupt: None };
     let host = Host::initialiser(wasi, names.join("\n").into_bytes());
-    let mut guest = program.instantiate(&boot, LIMITS, host).map_err(unusable)?;
+    let mut guest = program.instantiate(&boot, limits, host).map_err(unusable)?;
     let initialised = pollster::block_on(async {
         guest.call::<_, ()>("_initialize", ()).await?;
         guest.call::<_, i32>("faasm_init", ()).await

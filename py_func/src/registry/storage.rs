@@ -13,6 +13,9 @@ pub struct ChosenBundle {
     /// What the server that chose it was started with, if it was told what to run. Servers that are started with something else run that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<String>,
+    /// Where the bundle is that servers ran before, if all of them can fetch it: what any of them goes back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
 }
 
 /// Where a server keeps its functions: a directory, which is a [`Registry`], or something that several servers share, such as a bucket

@@ -16,12 +16,12 @@ pub(crate) struct Choice {
     /// What tells the runtime of the store from others, if the store is to have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stored: Option<String>,
-    /// The bundle that servers which share the storage are to run, if they are to run one.
+    /// Where the bundle is in which it came, if servers that share the storage can fetch it, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bundle: Option<String>,
     /// Which stays there as long as somebody may run it.
     #[serde(skip)]
-    _in_use: Option<Arc<InUse>>,
+    pub(crate) in_use: Option<Arc<InUse>>,
 }
 
 /// `upgraded.json`.
@@ -41,8 +41,8 @@ impl Choice {
     pub(crate) fn new(image: PathBuf, stored: Option<String>, bundle: Option<String>) -> Self {
         // Two ways to say where an image is are to be the same.
         let image = std::path::absolute(&image).unwrap_or(image);
-        let _in_use = InUse::new(&image).map(Arc::new);
-        Self { image, stored, bundle, _in_use }
+        let in_use = InUse::new(&image).map(Arc::new);
+        Self { image, stored, bundle, in_use }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who may do what: tokens, users, origins, and how often.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -114,8 +114,12 @@ pub(super) fn is_local(headers: &HeaderMap) -> bool {
         Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => name,
         _ => host,
     };
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    name == "localhost" || name.ends_with(".localhost") || bare.parse::<IpAddr>().is_ok()
+    // Without brackets nobody could say where an address ends and its port begins.
+    let is_address = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(bare) => bare.parse::<Ipv6Addr>().is_ok(),
+        None => name.parse::<Ipv4Addr>().is_ok(),
+    };
+    name == "localhost" || name.ends_with(".localhost") || is_address
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {
@@ -208,6 +212,10 @@ mod tests {
             ("[::1]:8080", Some("http://[::1]:8080"), true),
             ("a.localhost", None, true),
             ("[::1]", None, true),
+            ("127.0.0.1:80", None, true),
+            // Found by the fuzz target `host`.
+            ("EE:EEE:E:E:EE:E:E:E:", None, false),
+            ("[127.0.0.1]", None, false),
             ("localhost:8080", Some("http://localhost:8081"), false),
             ("localhost:8080", Some("https://example.org"), false),
             ("localhost:8080", Some("null"), false),

@@ -8,6 +8,10 @@ use crate::call::{Account, CallFailure, Output};
 /// What is no larger than this, in bytes, does not count: there are limits on how many requests and calls there are.
 const SMALL: usize = 64 << 10;
 
+/// The same while a chained call runs. There may be as many as calls; of what is left of them, which may be a thousand times as many,
+/// everything counts.
+const SMALL_IF_CHAINED: usize = 4 << 10;
+
 /// What something of so many bytes counts for.
 pub(super) fn counted(bytes: usize) -> usize {
     if bytes > SMALL { bytes } else { 0 }
@@ -70,8 +74,11 @@ impl Reserved {
 
     /// Reserves so many bytes, whether or not there is room.
     fn set(&mut self, bytes: usize) {
-        self.taken.fetch_add(bytes, Ordering::Relaxed);
-        self.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        // Never both, which others would find no room in.
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.taken.fetch_add(more, Ordering::Relaxed),
+            None => self.taken.fetch_sub(self.bytes - bytes, Ordering::Relaxed),
+        };
         self.bytes = bytes;
     }
 }
@@ -85,6 +92,8 @@ impl Drop for Reserved {
 /// What is held for a call: its input, until the guest has taken it, what it puts out, and in the end its result.
 pub(super) struct Held {
     budget: Budget,
+    /// What is no larger does not count.
+    small: usize,
     state: Mutex<State>,
 }
 
@@ -97,19 +106,13 @@ struct State {
 impl Held {
     /// For a call whose input is reserved.
     pub(super) fn new(budget: &Budget, input: Reserved) -> Arc<Self> {
-        Arc::new(Self { budget: budget.clone(), state: Mutex::new(State { reserved: input, ended: false }) })
+        let state = Mutex::new(State { reserved: input, ended: false });
+        Arc::new(Self { budget: budget.clone(), small: SMALL, state })
     }
 
     /// The call is over, and its output is all that is left.
     pub(super) fn keep_output(&self, result: &Result<Output, CallFailure>) {
         self.keep(result.as_ref().map_or(0, |it| counted(it.output.len())));
-    }
-
-    /// So many bytes are left of the call. What is there already cannot be refused.
-    pub(super) fn keep(&self, bytes: usize) {
-        let mut state = self.lock();
-        state.ended = true;
-        state.reserved.set(bytes);
     }
 
     /// So many bytes of what is left are gone.
@@ -124,7 +127,7 @@ impl Held {
 
 impl Account for Held {
     fn resize(&self, before: usize, after: usize) -> bool {
-        let (before, after) = (counted(before), counted(after));
+        let [before, after] = [before, after].map(|bytes| if bytes > self.small { bytes } else { 0 });
         if before == after {
             return true;
         }
@@ -137,6 +140,17 @@ impl Account for Held {
         }
         state.reserved.shrink(before - after);
         true
+    }
+
+    fn of_chained(&self) -> Arc<dyn Account> {
+        let state = Mutex::new(State { reserved: self.budget.empty(), ended: false });
+        Arc::new(Self { budget: self.budget.clone(), small: SMALL_IF_CHAINED, state })
+    }
+
+    fn keep(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.ended = true;
+        state.reserved.set(bytes);
     }
 }
 
@@ -191,6 +205,14 @@ mod tests {
         assert_eq!(budget.taken(), 20 * MIB);
         held.shrink(15 * MIB);
         assert_eq!(budget.taken(), 5 * MIB);
+        // Those that it makes go on when it has ended, and all that is left of them counts.
+        let chained = held.of_chained();
+        assert!(chained.resize(0, 7) && chained.resize(0, SMALL) && chained.resize(SMALL, 4 * MIB));
+        assert!(!chained.resize(0, 2 * MIB));
+        assert_eq!(budget.taken(), 9 * MIB);
+        chained.keep(3);
+        assert_eq!(budget.taken(), 5 * MIB + 3);
+        drop(chained);
         drop(held);
         assert_eq!(budget.taken(), 0);
     }

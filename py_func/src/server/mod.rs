@@ -67,7 +67,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub use calls::{CallState, Details, Summary};
 pub use error::ServerError;
-pub use first::{First, Named};
+pub use first::{First, Named, StartImage};
 pub use options::Options;
 #[cfg(feature = "otlp")]
 pub use otlp::Exporter;
@@ -130,7 +130,8 @@ impl Server {
     ///
     /// When others than this machine could reach it and [`Settings::access`] does not provide for that, or something cannot be opened.
     pub fn bind(settings: Settings, runtime: RuntimeBuilder, store: Registry) -> Result<Self, ServerError> {
-        let Settings { listen: address, access, tls, mut limits, storage, trust, named, on_call } = settings;
+        let Settings { listen: address, access, tls, mut limits, storage, trust, named, bundle, on_call } =
+            settings;
         if matches!(access, Access::Loopback) && !address.ip().is_loopback() {
             return Err(ServerError::Exposed { address });
         }
@@ -154,7 +155,9 @@ impl Server {
         let builder = runtime.state(state.clone()).lookup(lookup);
         remove_leftovers(&store)?;
         let runtime = builder.clone().build()?;
-        let upgrades = upgrade::Upgrades::new(builder, store, Arc::clone(&storage), trust, named, &runtime)?;
+        let started = upgrade::Started { named, bundle };
+        let upgrades =
+            upgrade::Upgrades::new(builder, store, Arc::clone(&storage), trust, started, &runtime)?;
         let functions = functions::Functions::open(storage, runtime.clone())?;
         recorder();
         let all = runtime.inner.executor.gate.limit();

@@ -183,42 +183,49 @@ fn serve(arguments: Serve) -> Result<(), ServerError> {
         (None, Some(bundle)) => Named::bundle(bundle),
         (None, None) => None,
     };
-    let first = First::choose(&store, storage.as_deref(), named.as_ref())?;
     let fetch_from = |location: Location| {
         let fetch = Fetch { location, key: key.clone(), trust_local: arguments.trust_local };
         fetch_runtime(&store, &fetch, storage.as_deref().unwrap_or(&store))
     };
-    // It must not be removed before the server has opened it.
-    let mut stored = None;
+    let first = First::choose(
+        &store,
+        storage.as_deref(),
+        named.as_ref(),
+        |place| fetch_from(Location::parse(place)?),
+        |text| tracing::warn!(target: "py_func::server", "{text}"),
+    )?;
+    // They must not be removed before the server has opened them.
+    let (mut upgraded, mut stored) = (None, None);
+    // Where other servers find it.
+    let mut place = None;
     let image = match (first, arguments.image, bundle) {
-        (First::Image(image), ..) => {
+        (First::Upgraded(image), ..) => {
             tracing::info!(target: "py_func::server", "running what this server was upgraded to");
-            Some(image)
+            place.clone_from(&image.bundle);
+            Some(upgraded.insert(image).directory.clone())
         }
-        (First::Bundle(place), ..) => {
-            stored = Some(fetch_from(Location::parse(&place).map_err(RegistryError::from)?)?);
-            None
-        }
-        (First::Named, Some(image), _) => Some(image),
-        (First::Named, None, Some(location)) => {
-            stored = Some(fetch_from(location)?);
-            None
+        (First::Named | First::Other, Some(image), _) => Some(image),
+        (First::Named | First::Other, None, Some(location)) => {
+            place = arguments.runtime.filter(|_| !location.is_local());
+            Some(stored.insert(fetch_from(location)?).image.clone())
         }
         (First::Named, None, None) => {
             stored = store.runtime()?;
-            None
+            stored.as_ref().map(|it| it.image.clone())
         }
+        (First::Other, None, None) => None,
     };
     let mut runtime = Runtime::builder()
         .timeout(Duration::from_secs(arguments.timeout))
         .memory_limit(arguments.memory << 20);
-    if let Some(image) = image.as_ref().or(stored.as_ref().map(|it| &it.image)) {
+    if let Some(image) = &image {
         runtime = runtime.image(image);
     }
     let runtime = options.runtime(runtime);
-    let settings = Settings { listen: arguments.listen, ..options.settings(storage, key, named)? };
+    let settings =
+        Settings { listen: arguments.listen, bundle: place, ..options.settings(storage, key, named)? };
     let server = Server::bind(settings, runtime, store)?;
-    drop(stored);
+    drop((upgraded, stored));
     let ended = server.run_until_signal(|server| {
         tracing::info!(target: "py_func::server", "listening on {}", server.url());
     });

@@ -30,6 +30,8 @@ pub struct Settings {
     pub trust: Option<PublicKey>,
     /// What the server was told to run, if it was. What it is upgraded to is run after a restart if that is told the same.
     pub named: Option<Named>,
+    /// Where the bundle is in which the runtime came, if others can fetch it: servers on the same storage go back to it.
+    pub bundle: Option<String>,
     /// Told of each call when it has ended. Must be short, since the answer waits for it.
     pub on_call: Option<OnCall>,
 }
@@ -100,6 +102,7 @@ impl Default for Settings {
             storage: None,
             trust: None,
             named: None,
+            bundle: None,
             on_call: None,
         }
     }

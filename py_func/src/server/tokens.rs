@@ -177,7 +177,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 /// The users that a file names.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) fn users(text: &str) -> Result<Vec<String>, String> {
     let named = |token: Token| match token.users {
         Users::All => Vec::new(),

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use faasm_bundle::{DIRECTORY, Location, PublicKey};
 use faasm_image::Image;
 
-use super::first::Named;
+use super::first::{Named, open};
 use super::functions::{Functions, blocking};
 use super::problem::Problem;
 use super::routes::RuntimeDocument;
@@ -30,8 +30,20 @@ pub(super) struct Upgrades {
     /// What this server was told to run when it was started.
     named: Option<String>,
     /// Locked during an upgrade.
-    previous: Arc<tokio::sync::Mutex<Option<Choice>>>,
+    state: Arc<tokio::sync::Mutex<State>>,
     running: RwLock<RuntimeDocument>,
+}
+
+/// Between which runtimes a server goes back and forth.
+struct State {
+    running: Choice,
+    previous: Option<Choice>,
+}
+
+/// What a server was started with: what it was told to run, and where the bundle is that it runs, for others.
+pub(super) struct Started {
+    pub(super) named: Option<Named>,
+    pub(super) bundle: Option<String>,
 }
 
 /// The runtime to change to.
@@ -50,22 +62,34 @@ impl Upgrades {
         store: Registry,
         storage: Arc<dyn Storage>,
         key: Option<PublicKey>,
-        named: Option<Named>,
+        started: Started,
         runtime: &Runtime,
     ) -> Result<Self, RegistryError> {
-        let named = named.map(|it| it.0);
-        let running = RwLock::new(describe(runtime, store.runtime()?));
+        let named = started.named.map(|it| it.0);
+        let stored = store.runtime()?;
+        let bundle = started.bundle.filter(|_| storage.is_shared());
+        let now = Choice::new(
+            runtime.image_directory().to_owned(),
+            stored.as_ref().map(|it| it.sha256.clone()),
+            bundle,
+        );
+        let running = RwLock::new(describe(runtime, stored));
         let mut previous = None;
         if let Some(before) = store.upgraded()? {
-            let now = current(runtime, &store, &*storage)?;
-            previous = if before.running.image == now.image { before.previous } else { Some(before.running) };
-            // It was not upgraded to what it was told since.
-            store.remember(Upgraded { named: named.clone(), running: now, previous: previous.clone() })?;
+            let is_same = before.running.image == now.image;
+            // Then this one takes its place for now, and when the server is started again it may run.
+            let cannot_run = !is_same && before.named == named && open(&before.running.image).is_err();
+            previous = if is_same || cannot_run { before.previous } else { Some(before.running) };
+            if !cannot_run {
+                // It was not upgraded to what it was told since.
+                let (running, previous) = (now.clone(), previous.clone());
+                store.remember(Upgraded { named: named.clone(), running, previous })?;
+            }
         }
-        let previous = Arc::new(tokio::sync::Mutex::new(previous));
+        let state = Arc::new(tokio::sync::Mutex::new(State { running: now, previous }));
         // Others make calls on the same threads.
         let builder = builder.threads_of(runtime);
-        Ok(Self { builder, store, storage, key, named, previous, running })
+        Ok(Self { builder, store, storage, key, named, state, running })
     }
 
     /// The runtime that functions run on.
@@ -80,25 +104,28 @@ impl Upgrades {
         wanted: Wanted,
         force: bool,
     ) -> Result<RuntimeDocument, Problem> {
-        let Ok(mut previous) = Arc::clone(&self.previous).try_lock_owned() else {
+        let Ok(mut state) = Arc::clone(&self.state).try_lock_owned() else {
             return Err(Problem::new(StatusCode::CONFLICT, "upgrading", "another upgrade is under way"));
         };
         let (upgrades, functions) = (Arc::clone(self), Arc::clone(functions));
         blocking(move || {
-            let before = current(&functions.runtime(), &upgrades.store, &*upgrades.storage)?;
+            // Others may have changed the store's runtime.
+            let stored = upgrades.store.runtime()?.map(|it| it.sha256);
+            let before = Choice { stored, ..state.running.clone() };
+            let chosen = upgrades.storage.bundle()?;
+            let is_rollback = matches!(wanted, Wanted::Previous);
             let choice = match wanted {
                 Wanted::Bundle(location, place) => upgrades.fetch(location, place)?,
                 Wanted::Sent(content) => upgrades.take(&content, &before.image)?,
-                Wanted::Previous => previous.clone().ok_or_else(|| {
-                    Problem::new(StatusCode::CONFLICT, "no-previous", "this server has run no other runtime before")
-                        .hint("name the bundle of the runtime to run")
-                })?,
+                Wanted::Previous => upgrades.previous(&state, chosen.as_ref())?,
             };
+            let chosen = upgrades.choose(&choice, &before, chosen, is_rollback);
             // The bundle may have brought functions.
             functions.look_again()?;
             if choice.image == before.image {
                 // It runs already, but perhaps it is not what is run after the next start.
-                upgrades.record(choice, previous.clone())?;
+                upgrades.record(chosen, choice.clone(), state.previous.clone())?;
+                state.running = choice;
                 return upgrades.now_running(&functions.runtime());
             }
             let runtime = upgrades.builder.clone().image(&choice.image).build()?;
@@ -115,9 +142,9 @@ impl Upgrades {
                 return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "upgrade", detail)
                     .hint("the log has all of them; upload versions that can, or put up with it with `force`"));
             }
-            upgrades.record(choice, Some(before.clone()))?;
+            upgrades.record(chosen, choice.clone(), Some(before.clone()))?;
             functions.switch(prepared);
-            *previous = Some(before);
+            *state = State { running: choice, previous: Some(before) };
             let document = upgrades.now_running(&runtime)?;
             let version = document.version.as_deref().unwrap_or("without a version");
             tracing::info!(target: "py_func::server", "running py_func {version}");
@@ -126,14 +153,67 @@ impl Upgrades {
         .await
     }
 
+    /// The runtime to go back to. Of servers that share a storage any may have changed what all of them are to run, and any can go back.
+    fn previous(&self, state: &State, chosen: Option<&ChosenBundle>) -> Result<Choice, Problem> {
+        let own = state.previous.as_ref();
+        let nothing = |detail: &str| {
+            Problem::new(StatusCode::CONFLICT, "no-previous", detail)
+                .hint("name the bundle of the runtime to run")
+        };
+        if !self.storage.is_shared() {
+            return own.cloned().ok_or_else(|| nothing("this server has run no other runtime before"));
+        }
+        let all = chosen.map(|it| &it.place);
+        let is_behind = state.running.bundle.as_ref() != all;
+        // Others have gone back to it already, and this one follows.
+        if is_behind && let Some(own) = own.filter(|it| it.bundle.as_ref() == all) {
+            return Ok(own.clone());
+        }
+        if let Some(before) = chosen.and_then(|it| it.previous.clone()) {
+            // To take it would change nothing here, and what all others run.
+            if state.running.bundle.as_ref() == Some(&before) {
+                return Err(nothing("this server runs what others ran before they were changed"));
+            }
+            return match own.filter(|it| it.bundle.as_ref() == Some(&before)) {
+                Some(own) => Ok(own.clone()),
+                None => self.fetch(Location::parse(&before).map_err(RegistryError::from)?, before),
+            };
+        }
+        // What this server ran before others have changed it is not what they ran.
+        own.filter(|_| !is_behind)
+            .cloned()
+            .ok_or_else(|| nothing("no other runtime was run before that this server could fetch"))
+    }
+
+    /// What servers that share the storage are to run after a change, in place of what was `chosen`.
+    fn choose(
+        &self,
+        to: &Choice,
+        from: &Choice,
+        chosen: Option<ChosenBundle>,
+        is_rollback: bool,
+    ) -> Option<ChosenBundle> {
+        let place = to.bundle.clone()?;
+        // Who goes back takes back the same instruction.
+        let instead_of = chosen.as_ref().filter(|_| is_rollback).map(|it| it.instead_of.clone());
+        let previous = match chosen {
+            Some(chosen) if chosen.place == place => chosen.previous,
+            Some(chosen) => Some(chosen.place),
+            None => from.bundle.clone().filter(|it| *it != place),
+        };
+        Some(ChosenBundle { place, instead_of: instead_of.unwrap_or_else(|| self.named.clone()), previous })
+    }
+
     /// Has servers that start from now on run it. What fails more easily comes first, so that little is left half done.
-    fn record(&self, running: Choice, previous: Option<Choice>) -> Result<(), RegistryError> {
-        let named = self.named.clone();
-        let chosen = running.bundle.clone();
-        let chosen = chosen.map(|place| ChosenBundle { place, instead_of: named.clone() });
+    fn record(
+        &self,
+        chosen: Option<ChosenBundle>,
+        running: Choice,
+        previous: Option<Choice>,
+    ) -> Result<(), RegistryError> {
         self.storage.choose_bundle(chosen.as_ref())?;
         self.store.choose(running.stored.as_deref())?;
-        self.store.remember(Upgraded { named, running, previous })
+        self.store.remember(Upgraded { named: self.named.clone(), running, previous })
     }
 
     fn now_running(&self, runtime: &Runtime) -> Result<RuntimeDocument, Problem> {
@@ -177,7 +257,8 @@ impl Upgrades {
                 .hint("publish the bundle with its signature, and have the server fetch it"));
         }
         let like = Image::open(before).map_err(crate::Error::from)?;
-        let stored = self.store.take_runtime(content, &like, &|image| self.check(image))?;
+        let check = |image: &Path| self.check(image);
+        let stored = self.store.take_runtime(content, &like, self.builder.memory_limit, &check)?;
         Ok(Choice::new(stored.image, Some(stored.sha256), None))
     }
 
@@ -205,13 +286,6 @@ impl Upgrades {
             Err(failure) => Err(refused(failure.to_string())),
         }
     }
-}
-
-/// What is run, and what store and storage say is to be run.
-fn current(runtime: &Runtime, store: &Registry, storage: &dyn Storage) -> Result<Choice, RegistryError> {
-    let stored = store.runtime()?.map(|it| it.sha256);
-    let bundle = storage.bundle()?.map(|it| it.place);
-    Ok(Choice::new(runtime.image_directory().to_owned(), stored, bundle))
 }
 
 fn describe(runtime: &Runtime, stored: Option<StoredRuntime>) -> RuntimeDocument {

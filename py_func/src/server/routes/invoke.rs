@@ -13,7 +13,7 @@ use futures_util::future::{Either, select};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::call::{Call, CallFailure, Output, Usage};
+use crate::call::{Account as _, Call, CallFailure, Output, Usage};
 use crate::function::Function;
 use crate::server::App;
 use crate::server::body::{self, Received};
