@@ -78,6 +78,7 @@ pub(crate) enum Command {
     Codegen(Codegen),
     Package(Package),
     Fetch(Fetch),
+    Key(Key),
     Doctor(Doctor),
     Cache(Cache),
     Completions(Completions),
@@ -660,6 +661,25 @@ pub(crate) struct Fetch {
     pub(crate) trust: Trust,
     #[command(flatten)]
     pub(crate) message: Message,
+}
+
+/// Make a pair of keys to sign bundles with
+///
+/// Writes the private key, which only its owner can read, and the public key beside it, with `.pub` behind its name. Prints the public
+/// key as `--trust` takes it. Both are keys of minisign.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faasm key release.key
+  cargo faasm package --sign release.key
+  cargo faasm fetch URL --trust release.key.pub")]
+pub(crate) struct Key {
+    /// The file of the private key, which must not be there
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Do not protect it by a password, which else is asked for, or taken from FAASM_SIGN_PASSWORD
+    #[arg(long)]
+    pub(crate) no_password: bool,
 }
 
 /// How far a bundle is trusted.

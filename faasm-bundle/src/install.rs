@@ -18,6 +18,9 @@ pub const DIRECTORY: &str = "bundle";
 const CODE: &str = "py_func.cwasm";
 const BOOT: &str = "boot.mem";
 
+/// The largest memory that a guest can have, in bytes. What of it is zero takes no room.
+const MEMORY: usize = 4 << 30;
+
 /// What is done with the machine code in a bundle.
 ///
 /// Machine code is trusted as a program is. So it is used only of a bundle that somebody whose programs would be run here, too, has
@@ -70,7 +73,7 @@ pub fn install(
     let path = directory.join("py_func.wasm");
     let wasm = fs::read(&path).map_err(Error::io("read", &path))?;
     let boot = directory.join(BOOT);
-    fs::write(&boot, faasm_image::boot_memory(&wasm)?).map_err(Error::io("write", &boot))?;
+    faasm_image::save_boot_memory(&wasm, &boot, MEMORY)?;
     let found = hash::file(&boot)?.0;
     if found != manifest.image.boot {
         let reason = "the memory in its module is not the one that its manifest says".to_owned();
@@ -109,7 +112,7 @@ pub fn install(
         _ => {}
     }
     Image::open(directory)?;
-    write_out(directory)?;
+    faasm_image::write_out(directory).map_err(Error::io("write out", directory))?;
     Ok(Installed { manifest, compiled })
 }
 
@@ -159,20 +162,4 @@ fn move_up(from: &Path, to: &Path) -> Result<()> {
         fs::rename(entry.path(), &target).map_err(Error::io("create", &target))?;
     }
     fs::remove_dir(from).map_err(Error::io("remove", from))
-}
-
-/// Writes a directory's content out to the disk, so that a rename which survives a power failure has something to point at. One call
-/// for the whole file system is faster than one for each of a thousand files.
-fn write_out(directory: &Path) -> Result<()> {
-    #[cfg(target_os = "linux")]
-    {
-        let file = fs::File::open(directory).map_err(Error::io("open", directory))?;
-        rustix::fs::syncfs(file).map_err(|error| Error::io("write out", directory)(error.into()))
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = directory;
-        rustix::fs::sync();
-        Ok(())
-    }
 }

@@ -93,17 +93,21 @@ const KEY_DERIVATION: Range<usize> = 2..4;
 /// How many bytes of checksum are at its end.
 const CHECKSUM: usize = 32;
 
-/// Makes a pair of keys without a password: the private key's file and the public key's.
+/// Makes a pair of keys: the private key's file, which the password protects if there is one, and the public key's.
 ///
 /// # Errors
 ///
-/// When the system has no randomness.
-pub fn generate() -> Result<(String, String)> {
+/// When the system has no randomness, or not the 1 GiB of memory that it takes to make a key of a password.
+pub fn generate(password: Option<String>) -> Result<(String, String)> {
     let refuse = |reason: minisign::PError| Error::Key {
         name: "of a new pair".to_owned(),
         reason: reason.to_string(),
     };
-    let KeyPair { pk, sk } = KeyPair::generate_unencrypted_keypair().map_err(refuse)?;
+    let pair = match password {
+        None => KeyPair::generate_unencrypted_keypair(),
+        password => KeyPair::generate_encrypted_keypair(password),
+    };
+    let KeyPair { pk, sk } = pair.map_err(refuse)?;
     Ok((sk.to_box(None).map_err(refuse)?.into_string(), pk.to_box().map_err(refuse)?.into_string()))
 }
 
@@ -116,7 +120,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let [key, bundle] = ["key", "bundle"].map(|name| directory.path().join(name));
         fs::write(&bundle, "content").unwrap();
-        let (secret, public) = generate().unwrap();
+        let (secret, public) = generate(None).unwrap();
         let public = PublicKey(PublicKeyBox::from_string(&public).unwrap().into_public_key().unwrap());
         let signed = |change: &dyn Fn(&mut Vec<u8>)| {
             let (comment, content) = secret.trim_end().split_once('\n').unwrap();

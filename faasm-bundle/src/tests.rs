@@ -418,7 +418,7 @@ fn signatures_are_of_one_file_and_one_key() {
         fs::write(&path, text).unwrap();
         path
     };
-    let (secret, public) = sign::generate().unwrap();
+    let (secret, public) = sign::generate(None).unwrap();
     let (secret, public) = (file("key", &secret), file("key.pub", &public));
     let signature = sign::sign(&written.path, &secret, None).unwrap();
     let key = PublicKey::read(public.to_str().unwrap()).unwrap();
@@ -426,7 +426,7 @@ fn signatures_are_of_one_file_and_one_key() {
     PublicKey::read(&line).unwrap();
     Bundle::open(&written.path).unwrap().verify(&signature, &key).unwrap();
 
-    let (_, other) = sign::generate().unwrap();
+    let (_, other) = sign::generate(None).unwrap();
     let other = PublicKey::read(file("other.pub", &other).to_str().unwrap()).unwrap();
     let refused = |path: &Path, signature: &str, key: &PublicKey| {
         let error = Bundle::open(path).unwrap().verify(signature, key).unwrap_err();

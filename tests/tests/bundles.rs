@@ -3,6 +3,7 @@
 mod bundle_support;
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -27,7 +28,7 @@ fn package(more: &str) -> String {
 
 /// A pair of keys in a machine's directory.
 fn keys(machine: &Machine) {
-    let (secret, public) = faasm_bundle::sign::generate().unwrap();
+    let (secret, public) = faasm_bundle::sign::generate(None).unwrap();
     fs::write(machine.work().join("key"), secret).unwrap();
     fs::write(machine.work().join("key.pub"), public).unwrap();
 }
@@ -168,6 +169,76 @@ fn a_file_is_trusted_only_when_that_is_said() {
     fs::write(other.work().join("hello.py"), HELLO).unwrap();
     other.run("upload python hello");
     assert_eq!(other.run("invoke python hello --data you"), "hello you");
+}
+
+/// The commands of README.md under "As a bundle", run as they stand there.
+#[test]
+fn the_examples_do_what_they_say() {
+    let s3 = S3::start();
+    let machine = Machine::new(Some(s3.address));
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let (_, section) = readme.split_once("\n## As a bundle\n").unwrap();
+    let (_, block) = section.split_once("```console\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let lines: Vec<_> = block.lines().filter_map(|line| line.strip_prefix("$ cargo faasm ")).collect();
+    assert_eq!(lines.len(), block.lines().count());
+    let mut served = false;
+    for line in lines {
+        let command = line.split(" # ").next().unwrap().trim();
+        let command = command.replace("x86_64-unknown-linux-gnu", &faasm_image::host_target());
+        match command.split_whitespace().next().unwrap() {
+            "key" => drop(machine.run(&format!("{command} --no-password"))),
+            // The image of the tests is the default one, and need not be built.
+            "package" => {
+                let image = faasm_tests::image().display();
+                machine.run(&format!("{command} --image {image} --compression 1"));
+            }
+            "serve" => {
+                let server = machine.serve(command.strip_prefix("serve").unwrap());
+                fs::write(machine.work().join("hello.py"), HELLO).unwrap();
+                machine.run(&format!("upload python hello --url {}", server.url));
+                let answer = machine.run(&format!("invoke python hello --data you --url {}", server.url));
+                assert_eq!(answer, "hello you");
+                served = true;
+            }
+            _ => drop(machine.run(&command)),
+        }
+    }
+    assert!(served);
+}
+
+#[test]
+fn keys_are_made_to_sign_with() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let machine = Machine::new(None);
+    let other = Machine::new(None);
+    let said = machine.fails(3, "key release.key");
+    assert!(said.contains("hint: set FAASM_SIGN_PASSWORD"), "without a terminal nothing is asked: {said}");
+    let output = machine.command("key release.key").env("FAASM_SIGN_PASSWORD", "").output().unwrap();
+    assert!(text(&output.stderr).contains("the password is empty"), "{}", text(&output.stderr));
+    for (key, password, option) in
+        [("protected.key", Some("a secret"), ""), ("plain.key", None, " --no-password")]
+    {
+        let run = |arguments: &str| {
+            let mut command = machine.command(arguments);
+            let output = command.envs(password.map(|it| ("FAASM_SIGN_PASSWORD", it))).output().unwrap();
+            assert!(output.status.success(), "{arguments}: {}", text(&output.stderr));
+            text(&output.stdout).trim().to_owned()
+        };
+        let public = run(&format!("key {key}{option}"));
+        let path = run(&package(&format!("--sign {key}")));
+        let file = machine.work().join(key);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        // By the file and by the key itself.
+        other.run(&format!("fetch {path} --trust {}.pub", file.display()));
+        other.run(&format!("fetch {path} --trust {public}"));
+        let before = fs::read(&file).unwrap();
+        let said = machine.fails(3, &format!("key {key} --no-password"));
+        assert!(said.contains("is there already"), "{said}");
+        assert_eq!(fs::read(&file).unwrap(), before);
+    }
 }
 
 #[test]

@@ -42,6 +42,7 @@ Commands:
   codegen      Generate machine code for another processor or system
   package      Bundle the runtime into one file, for other machines
   fetch        Fetch a bundle, and make its runtime the store's
+  key          Make a pair of keys to sign bundles with
   doctor       Check whether this machine has what is needed
   cache        Show or clean the cache of build results
   completions  Print a script that completes command lines of `cargo-faasm`

@@ -9,6 +9,7 @@ mod doctor;
 mod fetch;
 mod flush;
 mod invoke;
+mod key;
 mod list;
 mod logs;
 mod new;
@@ -56,6 +57,7 @@ pub(crate) fn run(cli: Cli, shell: &Shell) -> anyhow::Result<ExitCode> {
         Command::Codegen(arguments) => codegen::run(shell, global, &arguments),
         Command::Package(arguments) => package::run(shell, global, &arguments),
         Command::Fetch(arguments) => fetch::run(shell, global, &arguments),
+        Command::Key(arguments) => key::run(shell, &arguments),
         Command::Doctor(arguments) => doctor::run(shell, global, &arguments),
         Command::Cache(arguments) => cache::run(shell, &arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -2,19 +2,19 @@
 
 mod watch;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use faasm_bundle::{Location, PublicKey};
-use py_func::server::{CallState, Details, First, Named, Server, Settings};
-use py_func::{Registry, Runtime};
+use py_func::server::{CallState, Details, First, Named, Server, Settings, StartImage};
+use py_func::{Registry, Runtime, StoredRuntime};
 use serde_json::json;
 
 use crate::call;
 use crate::cli::{Format, Global, Serve};
 use crate::error::input;
 use crate::image;
+use crate::package::{self, Place};
 use crate::shell::{self, Shell};
 use crate::units::show_duration;
 
@@ -36,31 +36,48 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Serve) -> anyhow::
         Some(url) => Named::bundle(&Location::parse(url)?),
         None => arguments.image.directory.as_deref().and_then(Named::image),
     };
-    let fetch = |url: &str| -> anyhow::Result<PathBuf> {
+    let fetch = |url: &str| -> anyhow::Result<StoredRuntime> {
         let storage = storage.as_deref().unwrap_or(&store);
-        Ok(super::fetch::fetch(*shell, global, &store, storage, url, &arguments.trust)?.runtime.image)
+        Ok(super::fetch::fetch(*shell, global, &store, storage, url, &arguments.trust)?.runtime)
     };
-    let upgraded = |image: PathBuf| {
+    let choose = |named: Option<&Named>| {
+        First::choose(&store, storage.as_deref(), named, fetch, |text| shell.warn(text))
+    };
+    let upgraded = |it: &StartImage| {
         shell.status("Running", "what this server was upgraded to");
-        image
+        (it.directory.clone(), it.bundle.clone())
     };
-    // It keeps the cache from removing the image while it is used.
-    let selected;
-    let first = First::choose(&store, storage.as_deref(), named.as_ref())?;
-    let image = match (first, &arguments.runtime) {
-        (First::Image(image), _) => upgraded(image),
-        (First::Bundle(url), _) => fetch(&url)?,
-        (First::Named, Some(url)) => fetch(url)?,
-        (First::Named, None) => {
-            selected = image::select(*shell, global, &arguments.image, Some(&store))?;
+    // These keep the cache and the store from removing the image while it is used.
+    let (selected, fetched, start);
+    let (image, bundle) = match (choose(named.as_ref())?, &arguments.runtime) {
+        (First::Upgraded(it), _) => {
+            start = it;
+            upgraded(&start)
+        }
+        (_, Some(url)) => {
+            fetched = fetch(url)?;
+            let is_local = Location::parse(url)?.is_local();
+            (fetched.image.clone(), (!is_local).then(|| url.clone()))
+        }
+        (first, None) => {
+            let usable = Some(&store).filter(|_| !matches!(first, First::Other));
+            selected = image::select(*shell, global, &arguments.image, usable)?;
             let directory = selected.directory.clone();
             // That of a package goes before the store's, as if it was named.
-            if named.is_none() && store.runtime()?.is_none_or(|it| it.image != directory) {
+            let is_package = named.is_none()
+                && match usable {
+                    Some(store) => store.runtime()?.is_none_or(|it| it.image != directory),
+                    None => matches!(package::locate(global)?, Place::Package(_)),
+                };
+            if is_package {
                 named = Named::image(&directory);
             }
-            match First::choose(&store, storage.as_deref(), named.as_ref())? {
-                First::Image(image) => upgraded(image),
-                _ => directory,
+            match is_package.then(|| choose(named.as_ref())).transpose()? {
+                Some(First::Upgraded(it)) => {
+                    start = it;
+                    upgraded(&start)
+                }
+                _ => (directory, None),
             }
         }
     };
@@ -69,6 +86,7 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Serve) -> anyhow::
     let settings = Settings {
         listen: arguments.listen,
         on_call: Some(on_call),
+        bundle,
         ..options.settings(storage, key, named)?
     };
     let server = Server::bind(settings, runtime, store)?;

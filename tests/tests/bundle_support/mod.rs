@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -295,6 +296,20 @@ pub struct Served {
 }
 
 impl Served {
+    /// Waits for a moment in which to kill it, unless `ended` before; then kills it, as `kill -9` does. Answers whether the moment came.
+    pub fn kill_when(mut self, moment: impl Fn() -> bool, ended: impl Fn() -> bool) -> bool {
+        let came = loop {
+            match (moment(), ended()) {
+                (true, _) => break true,
+                (false, true) => break false,
+                (false, false) => thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        came
+    }
+
     /// Kills it, and answers what it has said.
     pub fn kill(mut self) -> String {
         self.process.kill().unwrap();
