@@ -17,7 +17,7 @@ use crate::toolchain::{self, Toolchain};
 const RECIPE: &str = "3";
 
 /// The C stack lies below everything else, so that running over its end traps instead of overwriting data.
-const LINK_FLAGS: [&str; 10] = [
+const LINK_FLAGS: [&str; 11] = [
     "-mexec-model=reactor",
     "-Wl,--stack-first",
     "-Wl,-z,stack-size=8388608",
@@ -28,6 +28,7 @@ const LINK_FLAGS: [&str; 10] = [
     "-Wl,--wrap=access",
     "-Wl,--wrap=faccessat",
     "-Wl,--wrap=fcntl",
+    "-Wl,--wrap=__wasilibc_find_relpath_alloc",
     "-Wl,--error-limit=0",
 ];
 

@@ -31,6 +31,8 @@ int __real_access(const char *path, int mode);
 int __real_faccessat(int directory, const char *path, int mode, int flags);
 int __wrap_access(const char *path, int mode);
 int __wrap_faccessat(int directory, const char *path, int mode, int flags);
+int __real___wasilibc_find_relpath_alloc(const char *path, const char **prefix, char **relative, size_t *size, int grow);
+int __wrap___wasilibc_find_relpath_alloc(const char *path, const char **prefix, char **relative, size_t *size, int grow);
 int __real_fcntl(int descriptor, int command, ...);
 int __wrap_fcntl(int descriptor, int command, ...);
 
@@ -86,6 +88,15 @@ int __wrap_faccessat(int directory, const char *path, int mode, int flags) {
     if (!link && __real_faccessat(directory, path, mode, flags) < 0) return -1;
     if (fstatat(directory, path, &status, link) < 0) return -1;
     return check_writable(mode, &status);
+}
+
+int __wrap___wasilibc_find_relpath_alloc(const char *path, const char **prefix, char **relative, size_t *size, int grow) {
+    /* POSIX has no file of that name, and libc takes it for the working directory. */
+    if (*path == '\0') {
+        errno = ENOENT;
+        return -1;
+    }
+    return __real___wasilibc_find_relpath_alloc(path, prefix, relative, size, grow);
 }
 
 int flock(int descriptor, int operation) {

@@ -97,6 +97,32 @@ def faasm_main():
 }
 
 #[test]
+fn no_file_has_the_empty_name() {
+    let source = r#"
+import os
+def faasm_main():
+    os.chdir("/tmp")
+    top = os.open("/", os.O_RDONLY)
+    uses = [
+        open, os.stat, os.lstat, os.listdir, os.chdir, os.mkdir, os.rmdir, os.unlink, os.readlink,
+        lambda path: os.stat(path, dir_fd=top), lambda path: os.rename(path, "/tmp/f"), lambda path: os.link(path, "/tmp/f"),
+    ]
+    for use in uses:
+        try:
+            use("")
+        except FileNotFoundError as error:
+            continue
+        except OSError as error:
+            print(use, repr(error))
+        else:
+            print(use)
+    print(os.path.exists(""), os.access("", os.F_OK), os.getcwd())
+"#;
+    let function = load(&runtime(), source);
+    assert_eq!(text(&call(&function, b"").stdout), "False False /tmp\n");
+}
+
+#[test]
 fn private_files_have_a_limit() {
     let source = r#"
 import os
