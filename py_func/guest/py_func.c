@@ -84,6 +84,26 @@ static int prepare_interrupt(PyObject *guest) {
     return g_time_limit ? 0 : -1;
 }
 
+static void (*g_clear_methodcaller)(PyObject *);
+
+static int clear_methodcaller(PyObject *self) {
+    g_clear_methodcaller(self);
+    return 0;
+}
+
+/* The function by which CPython 3.13's garbage collector empties an operator.methodcaller has no result, and calls of functions of
+ * another type than is expected are faults in WebAssembly. */
+static int mend_methodcaller(void) {
+    PyObject *module = PyImport_ImportModule("_operator");
+    PyTypeObject *type = module ? (PyTypeObject *)PyObject_GetAttrString(module, "methodcaller") : NULL;
+    Py_XDECREF(module);
+    if (!type) return -1;
+    g_clear_methodcaller = (void (*)(PyObject *))(void *)type->tp_clear;
+    type->tp_clear = clear_methodcaller;
+    Py_DECREF(type);
+    return 0;
+}
+
 static PyStatus start_interpreter(void) {
     PyPreConfig pre;
     PyPreConfig_InitIsolatedConfig(&pre);
@@ -108,6 +128,7 @@ int32_t faasm_init(void) {
     PyStatus status = start_interpreter();
     if (PyStatus_Exception(status)) return fail_with_status(status);
 
+    if (mend_methodcaller() < 0) return fail_with_pending_exception("the base image cannot be prepared");
     PyObject *guest = PyImport_ImportModule("faasm._guest");
     if (!guest) return fail_with_pending_exception("the package faasm cannot be imported");
     g_load = PyObject_GetAttrString(guest, "load");
@@ -178,6 +199,7 @@ int32_t faasm_python(void) {
         fprintf(stderr, "python: %s\n", status.err_msg ? status.err_msg : "the interpreter did not start");
         return 1;
     }
+    if (mend_methodcaller() < 0) PyErr_Clear();
     /* Without it there is no event loop, which most scripts do not need; with -S the package is not found. */
     Py_XDECREF(PyImport_ImportModule("_faasm_stdlib"));
     PyErr_Clear();

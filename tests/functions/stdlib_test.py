@@ -7,12 +7,14 @@ import dataclasses
 import datetime
 import decimal
 import functools
+import gc
 import hashlib
 import io
 import itertools
 import json
 import lzma
 import math
+import operator
 import pickle
 import re
 import sqlite3
@@ -22,6 +24,7 @@ import struct
 import textwrap
 import typing
 import unicodedata
+import weakref
 import zlib
 import zoneinfo
 
@@ -157,6 +160,22 @@ def check_text():
     assert list(csv.DictReader(io.StringIO("k,v\n1,2\n"))) == [{"k": "1", "v": "2"}]
     with io.TextIOWrapper(io.BytesIO("zwölf\r\n".encode("latin-1")), encoding="latin-1") as stream:
         assert stream.read() == "zwölf\n"
+
+
+@check
+def check_garbage():
+    class Held:
+        pass
+
+    # What CPython 3.13 has to empty a methodcaller is no function of the type that the collector calls. The collector begins with the
+    # oldest object that it knows, and it does not know dictionaries that are empty.
+    held = {}
+    held["call"] = operator.methodcaller("upper", held)
+    held["held"] = Held()
+    gone = weakref.ref(held["held"])
+    del held
+    gc.collect()
+    assert gone() is None
 
 
 @check

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use faasm_tests::{call, image, limits, load, run, run_failure, runtime, text};
+use faasm_tests::{call, function_source, image, limits, load, run, run_failure, runtime, text};
 use py_func::{CallError, Function, Runtime};
 
 /// Loads `tests/functions/<name>.py`.
@@ -99,13 +99,20 @@ fn cases() {
     let runtime = limits().memory_limit(256 << 20).build().unwrap();
     let cases = [
         ("lang_test", "large square 11; shape 2; shape 1; n with 1; 1..3; singleton; other"),
-        ("stdlib_test", "11 checks"),
+        ("stdlib_test", "12 checks"),
         ("pyc_check", "all from byte code"),
         ("deltablue", "19 224775"),
     ];
     for (name, expected) in cases {
         assert_eq!(text(&call(&function(&runtime, name), b"").output), expected, "{name}");
     }
+}
+
+#[test]
+fn the_interpreter_collects_garbage_of_every_type() {
+    let source = String::from_utf8(function_source("stdlib_test")).unwrap();
+    let script = format!("{source}\ncheck_garbage()");
+    assert_eq!(runtime().interpreter().arguments(["-c", script.as_str()]).run().unwrap().unwrap(), 0);
 }
 
 #[test]
