@@ -70,7 +70,7 @@ pub(crate) struct Extensions<'a> {
 }
 
 /// Raised when what is done to the objects of packages changes.
-const EXTENSIONS_RECIPE: &str = "2";
+const EXTENSIONS_RECIPE: &str = "3";
 
 pub(crate) fn link(
     cx: &Context,
@@ -108,8 +108,14 @@ pub(crate) fn link(
         for package in extensions.map(|it| it.packages).unwrap_or_default() {
             modules.extend(package.modules()?);
         }
-        let names: Vec<&str> = modules.iter().map(|(name, _)| name.as_str()).collect();
-        write_tree(&work, &[("inittab.c".to_owned(), inittab::source(&names).into_bytes())])?;
+        let log = command::new_log(cx, STEP)?;
+        let (mut listed, mut module_objects) = (Vec::new(), Vec::new());
+        for (name, object) in &modules {
+            let (object, constructors) = mend(&log, name, object, &work)?;
+            listed.push(inittab::Module { name, constructors });
+            module_objects.push(object);
+        }
+        write_tree(&work, &[("inittab.c".to_owned(), inittab::source(&listed).into_bytes())])?;
 
         let mut settings = toolchain.settings();
         settings.include(python.include()).include(python.library_include()).include(&work);
@@ -118,11 +124,8 @@ pub(crate) fn link(
         }
         let c_files = guest.c.iter().map(|(name, _)| name.as_str()).filter(|name| name.ends_with(".c"));
         let c_files: Vec<PathBuf> = c_files.chain(["inittab.c"]).map(|name| work.join(name)).collect();
-        let log = command::new_log(cx, STEP)?;
         let mut objects = toolchain::compile(cx, STEP, &log, &settings, &c_files, &work)?;
-        for (name, object) in &modules {
-            objects.push(mend(&log, name, object, &work)?);
-        }
+        objects.extend(module_objects);
         let mut libraries = Vec::new();
         if let Some(extensions) = extensions {
             for package in extensions.packages {
@@ -154,13 +157,18 @@ pub(crate) fn link(
     Ok(Linked { wasm: directory.join("py_func.wasm"), key })
 }
 
-/// The object of an extension module, in `work`, with its tables of functions mended. What was mended is written to `log`.
-fn mend(log: &Path, module: &str, object: &Path, work: &Path) -> Result<PathBuf> {
+/// The object of an extension module, in `work`, with its tables of functions mended, and how many constructors the module has, which
+/// run when it is imported. What was mended is written to `log`.
+fn mend(log: &Path, module: &str, object: &Path, work: &Path) -> Result<(PathBuf, usize)> {
     let bytes = fs::read(object).map_err(Error::io("read", object))?;
-    let repaired = faasm_wasm_link::repair::repair(&bytes).map_err(|error| Error::Package {
+    let failed = |error| Error::Package {
         package: module.to_owned(),
         reason: format!("failed to {error} of {}", object.display()),
-    })?;
+    };
+    let repaired = faasm_wasm_link::repair::repair(&bytes).map_err(failed)?;
+    let name = |number| inittab::constructor_symbol(module, number);
+    let (changed, constructors) =
+        faasm_wasm_link::object::take_constructors(&repaired.object, name).map_err(failed)?;
     let lines = |title: &str, list: &[faasm_wasm_link::repair::Mismatch]| -> String {
         list.iter().map(|it| format!("{title} in {module}: {it}\n")).collect()
     };
@@ -171,8 +179,8 @@ fn mend(log: &Path, module: &str, object: &Path, work: &Path) -> Result<PathBuf>
     };
     append().map_err(Error::io("write to the log", log))?;
     let path = work.join(format!("{module}.o"));
-    fs::write(&path, repaired.object).map_err(Error::io("write", &path))?;
-    Ok(path)
+    fs::write(&path, changed).map_err(Error::io("write", &path))?;
+    Ok((path, constructors))
 }
 
 /// Writes files with relative paths below a directory.

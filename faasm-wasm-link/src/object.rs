@@ -15,6 +15,7 @@ pub(crate) const LINKING: &str = "linking";
 const VERSION: u32 = 2;
 
 /// Subsections of the linking section.
+const INIT_FUNCTIONS: u8 = 6;
 const COMDAT_INFO: u8 = 7;
 const SYMBOL_TABLE: u8 = 8;
 
@@ -83,21 +84,72 @@ pub fn size(object: &[u8]) -> Result<u64> {
 ///
 /// When it is no relocatable object.
 pub fn make_private(object: &[u8], public: impl Fn(&str) -> Option<String>) -> Result<Vec<u8>> {
-    let section = linking_section(object)?;
-    let mut content = Vec::new();
-    VERSION.encode(&mut content);
-    for (id, subsection) in section.subsections()? {
-        let changed = match id {
-            COMDAT_INFO => continue,
+    rewrite(object, |id, subsection| {
+        Ok(match id {
+            COMDAT_INFO => None,
             SYMBOL_TABLE => {
                 let mut symbols = read_symbols(subsection)?;
                 symbols.iter_mut().for_each(|symbol| symbol.make_private(&public));
-                Cow::Owned(write_symbols(&symbols)?)
+                Some(write_symbols(&symbols)?.into())
             }
-            _ => Cow::Borrowed(subsection),
-        };
-        content.push(id);
-        changed.encode(&mut content);
+            _ => Some(subsection.into()),
+        })
+    })
+}
+
+/// The object without functions that run before anything else, such as those that construct static objects of C++, and how many it
+/// had. They are public instead, under names that `name` gives to their numbers, in the order in which they were to run.
+///
+/// A shared library's are run when it is loaded. In a static link all would run before `main`, where an extension module cannot use
+/// the interpreter yet.
+///
+/// # Errors
+///
+/// When it is no relocatable object.
+pub fn take_constructors(object: &[u8], name: impl Fn(usize) -> String) -> Result<(Vec<u8>, usize)> {
+    let mut constructors = Vec::new();
+    for (id, subsection) in linking_section(object)?.subsections()? {
+        if id == INIT_FUNCTIONS {
+            constructors.extend(read_constructors(subsection)?);
+        }
+    }
+    // Those of one priority are in order.
+    constructors.sort_by_key(|it| it.priority);
+    let object = rewrite(object, |id, subsection| {
+        Ok(match id {
+            INIT_FUNCTIONS => None,
+            SYMBOL_TABLE => {
+                let mut symbols = read_symbols(subsection)?;
+                for (number, constructor) in constructors.iter().enumerate() {
+                    let symbol = symbols.get_mut(constructor.symbol as usize).filter(|it| it.is_function());
+                    let symbol = symbol.ok_or_else(|| {
+                        Error::Unsuitable(
+                            "something is to run at the start that is none of its functions".to_owned(),
+                        )
+                    })?;
+                    symbol.flags &= EXPLICIT_NAME;
+                    symbol.name = Some(name(number).into());
+                }
+                Some(write_symbols(&symbols)?.into())
+            }
+            _ => Some(subsection.into()),
+        })
+    })?;
+    Ok((object, constructors.len()))
+}
+
+/// The object with the subsections of its linking section as `change` has them, without those for which it has none.
+fn rewrite<'a>(
+    object: &'a [u8],
+    change: impl Fn(u8, &'a [u8]) -> Result<Option<Cow<'a, [u8]>>>,
+) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    VERSION.encode(&mut content);
+    for (id, subsection) in linking_section(object)?.subsections()? {
+        if let Some(changed) = change(id, subsection)? {
+            content.push(id);
+            changed.encode(&mut content);
+        }
     }
     let mut module = wasm_encoder::Module::new();
     for payload in Parser::new(0).parse_all(object) {
@@ -184,6 +236,22 @@ impl<'a> LinkingSection<'a> {
     }
 }
 
+/// A function that is to run before anything else.
+struct Constructor {
+    /// Those of lower ones run earlier.
+    priority: u32,
+    /// The number of its symbol.
+    symbol: u32,
+}
+
+fn read_constructors(subsection: &[u8]) -> Result<Vec<Constructor>> {
+    let mut reader = BinaryReader::new(subsection, 0);
+    let count = reader.read_var_u32()?;
+    (0..count)
+        .map(|_| Ok(Constructor { priority: reader.read_var_u32()?, symbol: reader.read_var_u32()? }))
+        .collect()
+}
+
 /// A symbol as it is written.
 struct RawSymbol<'a> {
     kind: u8,
@@ -258,6 +326,11 @@ fn write_symbols(symbols: &[RawSymbol<'_>]) -> Result<Vec<u8>> {
 }
 
 impl RawSymbol<'_> {
+    /// Whether it is a function that the object has.
+    fn is_function(&self) -> bool {
+        self.kind == KIND_FUNCTION && self.flags & UNDEFINED == 0
+    }
+
     fn make_private(&mut self, public: impl Fn(&str) -> Option<String>) {
         if self.flags & UNDEFINED != 0 || self.kind == KIND_SECTION {
             return;

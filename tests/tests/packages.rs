@@ -42,6 +42,12 @@ fn extension_modules_are_linked() {
               ('exception', 'stoi: no conversion', 1), ('other', '', 1), ('Own', 'own', 2), ('nothing', '', 1)]",
         ),
         ("from extensions._cpp import *", "jumped(0), jumped(5)", "((0, 1), (5, 2))"),
+        ("from extensions._cpp import *", "constructed()", "(('made', 1), ('made', 2))"),
+        (
+            "import importlib, sys; from extensions import _cpp; del sys.modules['extensions._cpp']",
+            "importlib.import_module('extensions._cpp').constructed()",
+            "(('made', 1), ('made', 2))",
+        ),
         ("import importlib.util", "importlib.util.find_spec('extensions.tests')", "None"),
         // What is no Python of this version is there for who does not import it.
         ("import importlib.util", "importlib.util.find_spec('extensions.old') is None", "False"),

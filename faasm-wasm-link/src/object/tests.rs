@@ -3,6 +3,9 @@ use super::*;
 /// Made by clang and `wasm-ld -r` from `m.c` beside it.
 const OBJECT: &[u8] = include_bytes!("../../fixtures/m.o");
 
+/// Made in the same way, from `constructors.c`.
+const CONSTRUCTORS: &[u8] = include_bytes!("../../fixtures/constructors.o");
+
 fn names(object: &[u8], of: impl Fn(&Symbol) -> bool) -> Vec<String> {
     let symbols = symbols(object).unwrap();
     symbols.into_iter().filter(of).map(|it| it.name).collect()
@@ -18,6 +21,22 @@ fn all_but_the_public_becomes_private() {
     let needed = |it: &Symbol| !it.defined;
     assert_eq!(names(&changed, needed), names(OBJECT, needed));
     assert!(names(&changed, |it| it.defined && it.private).contains(&"others".to_owned()));
+}
+
+#[test]
+fn constructors_are_left_to_the_caller_in_their_order() {
+    let (changed, count) = take_constructors(CONSTRUCTORS, |number| format!("c{number}")).unwrap();
+    assert_eq!(count, 3);
+    let before = symbols(CONSTRUCTORS).unwrap();
+    let after = symbols(&changed).unwrap();
+    for (name, expected) in [("first", "c0"), ("second", "c1"), ("last", "c2")] {
+        let number = before.iter().position(|it| it.name == name && it.private).unwrap();
+        assert_eq!(after[number], Symbol { name: expected.to_owned(), defined: true, private: false });
+    }
+    // Nothing runs them any more.
+    let name = |number| format!("d{number}");
+    assert_eq!(take_constructors(&changed, name).unwrap(), (changed, 0));
+    assert_eq!(take_constructors(OBJECT, name).unwrap().1, 0);
 }
 
 #[test]

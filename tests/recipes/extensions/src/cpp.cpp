@@ -77,11 +77,22 @@ static PyObject *jumped(PyObject *, PyObject *argument) {
     return Py_BuildValue("il", value, (long)times);
 }
 
+/* Objects that are made when the module is imported first, as when a library is loaded: the interpreter is there, and their order is theirs. */
+static PyObject *made() {
+    static long times;
+    return Py_BuildValue("(sl)", "made", ++times);
+}
+static PyObject *const first = made();
+static PyObject *const second = PyTuple_Pack(2, first, made());
+
+static PyObject *constructed(PyObject *, PyObject *) { return Py_NewRef(second); }
+
 static PyMethodDef methods[] = {
     {"sorted", sorted, METH_NOARGS, nullptr},
     {"caught", caught, METH_O, nullptr},
     {"thrown", thrown, METH_NOARGS, nullptr},
     {"jumped", jumped, METH_O, nullptr},
+    {"constructed", constructed, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_cpp", nullptr, 0, methods};
