@@ -1,4 +1,4 @@
-//! Modules that CPython does not have on WASI, or not all of: `ctypes`, `mmap` and `socket`, and what they say of what they cannot do.
+//! Modules that CPython does not have on WASI, or not all of: `ctypes`, `mmap`, `pwd` and `socket`, and what they say of what they cannot do.
 
 use faasm_tests::{run, runtime};
 
@@ -65,6 +65,18 @@ fn files_are_mapped_as_copies_that_are_written_back() {
         n = m.mmap(-1, 8); n.write(b'abc'); n.move(3, 0, 3)\n    \
         return repr([before, open('/tmp/f', 'rb').read(), bytes(r), n[:6], isinstance(n, m.mmap), a.closed, len(a)])\n";
     let expected = r"[b'first\nsecond', b'FIRST\nSecond', b'FIRST', b'abcabc', True, True, 0]";
+    assert_eq!(run(&runtime(), source), expected);
+}
+
+#[test]
+fn there_is_one_user_who_has_a_home() {
+    let source = "import getpass, os, pathlib, pwd\ndef unknown(find, name):\n    \
+        try: find(name)\n    except KeyError as e: return str(e.args[0])\n\
+        def faasm_main():\n    \
+        me = pwd.getpwuid(os.getuid())\n    \
+        return repr([me.pw_name, me.pw_gid == os.getgid(), str(pathlib.Path.home()), os.path.expanduser('~/x'), getpass.getuser(), \
+        pwd.getpwnam(me.pw_name) == me == pwd.getpwall()[0], unknown(pwd.getpwuid, 0), unknown(pwd.getpwnam, 'root')])\n";
+    let expected = r#"['faasm', True, '/tmp', '/tmp/x', 'faasm', True, 'getpwuid(): uid not found: 0', "getpwnam(): name not found: 'root'"]"#;
     assert_eq!(run(&runtime(), source), expected);
 }
 
