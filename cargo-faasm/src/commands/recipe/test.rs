@@ -79,7 +79,7 @@ pub(super) fn run(
     let mut failed = Vec::new();
     for module in &modules {
         let command = ["-c".to_owned(), format!("import {module}")];
-        let problem = problem(run(&runtime, &command, None)?);
+        let problem = problem(interpret(&runtime, &command, None)?);
         match format {
             Format::Human => shell.status(if problem.is_none() { "Imported" } else { "Failed" }, module),
             Format::Json => {
@@ -92,7 +92,7 @@ pub(super) fn run(
     }
     for (number, (text, arguments)) in commands.iter().enumerate() {
         shell.status("Testing", format_args!("{text} ({} of {})", number + 1, commands.len()));
-        let problem = problem(run(&runtime, arguments, files.as_ref())?);
+        let problem = problem(interpret(&runtime, arguments, files.as_ref())?);
         if format == Format::Json {
             shell::json(
                 &json!({ "reason": "suite-tested", "command": text, "ok": problem.is_none(), "problem": problem }),
@@ -171,7 +171,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Runs an interpreter that has what calls have as well, `/tmp` and `/dev/null`.
-fn run(
+fn interpret(
     runtime: &Runtime,
     arguments: &[String],
     files: Option<&TempDir>,
