@@ -138,19 +138,12 @@ pub fn take_constructors(object: &[u8], name: impl Fn(usize) -> String) -> Resul
     Ok((object, constructors.len()))
 }
 
-/// The object with the subsections of its linking section as `change` has them, without those for which it has none.
+/// The object with its linking section changed as [`LinkingSection::changed`] says.
 fn rewrite<'a>(
     object: &'a [u8],
     change: impl Fn(u8, &'a [u8]) -> Result<Option<Cow<'a, [u8]>>>,
 ) -> Result<Vec<u8>> {
-    let mut content = Vec::new();
-    VERSION.encode(&mut content);
-    for (id, subsection) in linking_section(object)?.subsections()? {
-        if let Some(changed) = change(id, subsection)? {
-            content.push(id);
-            changed.encode(&mut content);
-        }
-    }
+    let content = linking_section(object)?.changed(change)?;
     let mut module = wasm_encoder::Module::new();
     for payload in Parser::new(0).parse_all(object) {
         let payload = payload?;
@@ -171,33 +164,25 @@ fn rewrite<'a>(
 
 /// The content of a linking section with symbols for more functions, given by their number and name, which are private.
 pub(crate) fn with_functions(section: &[u8], functions: &[(u32, String)]) -> Result<Vec<u8>> {
-    let mut content = Vec::new();
-    VERSION.encode(&mut content);
-    for (id, subsection) in LinkingSection::read(section)?.subsections()? {
-        let changed = if id == SYMBOL_TABLE {
-            let mut symbols = read_symbols(subsection)?;
-            let indices: Vec<Vec<u8>> = functions
-                .iter()
-                .map(|(index, _)| {
-                    let mut bytes = Vec::new();
-                    index.encode(&mut bytes);
-                    bytes
-                })
-                .collect();
-            symbols.extend(functions.iter().zip(&indices).map(|((_, name), index)| RawSymbol {
-                kind: KIND_FUNCTION,
-                flags: LOCAL,
-                name: Some(name.into()),
-                definition: index,
-            }));
-            Cow::Owned(write_symbols(&symbols)?)
-        } else {
-            Cow::Borrowed(subsection)
-        };
-        content.push(id);
-        changed.encode(&mut content);
-    }
-    Ok(content)
+    let encoded = |(index, _): &(u32, String)| {
+        let mut bytes = Vec::new();
+        index.encode(&mut bytes);
+        bytes
+    };
+    let indices: Vec<Vec<u8>> = functions.iter().map(encoded).collect();
+    LinkingSection::read(section)?.changed(|id, subsection| {
+        if id != SYMBOL_TABLE {
+            return Ok(Some(subsection.into()));
+        }
+        let mut symbols = read_symbols(subsection)?;
+        symbols.extend(functions.iter().zip(&indices).map(|((_, name), index)| RawSymbol {
+            kind: KIND_FUNCTION,
+            flags: LOCAL,
+            name: Some(name.into()),
+            definition: index,
+        }));
+        Ok(Some(write_symbols(&symbols)?.into()))
+    })
 }
 
 struct LinkingSection<'a>(&'a [u8]);
@@ -222,6 +207,19 @@ impl<'a> LinkingSection<'a> {
             return Err(Error::Unsuitable(reason));
         }
         Ok(Self(reader.read_bytes(reader.bytes_remaining())?))
+    }
+
+    /// Its content with subsections as `change` has them, without those for which it has none.
+    fn changed(&self, change: impl Fn(u8, &'a [u8]) -> Result<Option<Cow<'a, [u8]>>>) -> Result<Vec<u8>> {
+        let mut content = Vec::new();
+        VERSION.encode(&mut content);
+        for (id, subsection) in self.subsections()? {
+            if let Some(changed) = change(id, subsection)? {
+                content.push(id);
+                changed.encode(&mut content);
+            }
+        }
+        Ok(content)
     }
 
     fn subsections(&self) -> Result<Vec<(u8, &'a [u8])>> {
