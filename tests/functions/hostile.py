@@ -330,8 +330,9 @@ def starts_a_thread():
 
 def starts_a_process():
     import subprocess
+    import sys
 
-    subprocess.run(["true"])
+    subprocess.run([sys.executable, "-V"])
 
 
 def forks():

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import datetime
 import decimal
+import errno
 import functools
 import gc
 import hashlib
@@ -15,12 +16,15 @@ import json
 import lzma
 import math
 import operator
+import os
 import pickle
 import re
 import sqlite3
 import statistics
 import string
 import struct
+import subprocess
+import sys
 import textwrap
 import typing
 import unicodedata
@@ -186,6 +190,36 @@ def check_sqlite():
         database.executemany("insert into t (name, data) values (?, ?)", [("ä", b"\0"), ("b", None)])
         assert database.execute("select double(count(*)), max(length(data)) from t").fetchone() == (4, 1)
         assert database.execute("select json_extract('{\"a\": [1, 2]}', '$.a[1]')").fetchone() == (2,)
+
+
+@check
+def check_processes():
+    """There are none, and programs that are not there are not found all the same."""
+    for arguments, missing in [
+        ({"args": ["ls", "-l"]}, "ls"),
+        ({"args": "ls"}, "ls"),
+        ({"args": ["./hooks/pre-commit"]}, "./hooks/pre-commit"),
+        ({"args": "ls -l", "shell": True}, "/bin/sh"),
+        ({"args": [sys.executable], "cwd": "/missing"}, "/missing"),
+        ({"args": [os.path.basename(sys.executable)], "env": {"PATH": "/lib:/tmp"}}, os.path.basename(sys.executable)),
+    ]:
+        try:
+            subprocess.run(**arguments)
+        except FileNotFoundError as error:
+            assert error.filename == missing, arguments
+        else:
+            raise AssertionError(arguments)
+    for arguments in [
+        {"args": [sys.executable]},
+        {"args": ["python"], "executable": sys.executable},
+        {"args": [os.path.basename(sys.executable)], "env": {"PATH": os.path.dirname(sys.executable)}},
+    ]:
+        try:
+            subprocess.check_output(**arguments)
+        except OSError as error:
+            assert error.errno == errno.ENOTSUP, arguments
+        else:
+            raise AssertionError(arguments)
 
 
 def faasm_main():
