@@ -384,6 +384,19 @@ fn the_interpreter() {
     place.faasm("python script.py -v x").assert().success().stdout_eq("['script.py', '-v', 'x'] content\n");
 }
 
+/// How much a file has is not known to who reads all of it.
+#[test]
+fn the_interpreter_asks_for_more_than_a_file_has() {
+    let place = place();
+    place.file("data", "content");
+    place
+        .faasm("python -c")
+        .arg("import os; print(os.read(os.open('data', os.O_RDONLY), 160 << 20))")
+        .assert()
+        .success()
+        .stdout_eq("b'content'\n");
+}
+
 #[test]
 fn what_the_interpreter_may_change() {
     let place = place();

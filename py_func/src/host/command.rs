@@ -20,8 +20,8 @@ const MODULE: &str = "wasi_snapshot_preview1";
 /// Descriptors are less than this.
 const MOST_DESCRIPTORS: u32 = 1 << 16;
 
-/// How many bytes the host may hold for the guest in one call of a function: the engine's default.
-const HELD: usize = 128 << 20;
+/// How many bytes the host may hold for the guest in one call of a function: as many as the guest can have a place for.
+const HELD: usize = u32::MAX as usize;
 
 /// What the interpreter as a command has of its host.
 pub(super) struct Command {
