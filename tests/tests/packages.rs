@@ -43,6 +43,7 @@ fn extension_modules_are_linked() {
         ),
         ("from extensions._cpp import *", "jumped(0), jumped(5)", "((0, 1), (5, 2))"),
         ("from extensions._cpp import *", "constructed()", "(('made', 1), ('made', 2))"),
+        ("from extensions._cpp import *", "copied('/tmp')", "('line 1\\n', 7, True)"),
         (
             "import importlib, sys; from extensions import _cpp; del sys.modules['extensions._cpp']",
             "importlib.import_module('extensions._cpp').constructed()",

@@ -1,9 +1,9 @@
 //! The C++ library for WebAssembly, and what unwinds the stack for exceptions and `longjmp`. Only packages need it, so it is no part
 //! of the toolchain that CPython is built with.
 //!
-//! zig's library is made for targets without threads and exceptions. Programs that only lock a mutex need that to exist, though, and what
-//! stands in for threads in C serves it; and WebAssembly has had exceptions since its version 3. So the library is compiled from
-//! zig's sources, for both.
+//! zig's library is made for targets without threads, files and exceptions. Programs that only lock a mutex need that to exist, though,
+//! and what stands in for threads in C serves it; WASI has files; and WebAssembly has had exceptions since its version 3. So the library
+//! is compiled from zig's sources, for all three.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::command;
 use crate::error::{Error, Result};
 use crate::progress::Context;
 
-const RECIPE: &str = "3";
+const RECIPE: &str = "4";
 
 /// Flags for C and C++ that throws, catches and jumps, in the instructions that became a standard and not those of before.
 const UNWINDING: [&str; 5] =
@@ -116,6 +116,12 @@ __cpp_exception:
 __c_longjmp:
 ";
 
+/// What the library takes WASI to have, as its C library is musl. It copies in another way when told that this one cannot.
+const COPY_FILE_RANGE: &str = "#include <errno.h>
+#include <sys/types.h>
+static inline ssize_t copy_file_range(int, off_t *, int, off_t *, size_t, unsigned) { errno = EINVAL; return -1; }
+";
+
 struct Library {
     name: &'static str,
     sources: Vec<PathBuf>,
@@ -140,8 +146,13 @@ fn libraries(zig: &zig::Zig, configuration: &[String], work: &Path) -> Result<[L
         "libcxx/src",
         "libcxx/libc",
     ]));
+    let missing = work.join("copy_file_range.h");
+    fs::write(&missing, COPY_FILE_RANGE).map_err(Error::io("write", &missing))?;
+    flags.extend(["-include".to_owned(), missing.display().to_string()]);
     let mut cxx = sources(&at("libcxx/src"))?;
-    cxx.extend(sources(&at("libcxx/src/ryu"))?);
+    for part in ["ryu", "filesystem"] {
+        cxx.extend(sources(&at("libcxx/src").join(part))?);
+    }
     let mut abi = sources(&at("libcxxabi/src"))?;
     // What there is where nothing can be thrown.
     abi.retain(|file| !file.ends_with("cxa_noexception.cpp"));
@@ -197,7 +208,7 @@ fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The macros by which zig configures the library, for a system with threads.
+/// The macros by which zig configures the library, for a system with threads and files.
 fn configuration(step: &str, log: &Path, zig: &zig::Zig, work: &Path) -> Result<Vec<String>> {
     let program = work.join("empty.cpp");
     fs::write(&program, "int main() { return 0; }\n").map_err(Error::io("write", &program))?;
@@ -218,7 +229,12 @@ fn configuration(step: &str, log: &Path, zig: &zig::Zig, work: &Path) -> Result<
             reason: format!("its command lines do not have it; see {}", log.display()),
         });
     }
-    Ok(flags.into_iter().map(|it| it.replace("_LIBCPP_HAS_THREADS=0", "_LIBCPP_HAS_THREADS=1")).collect())
+    let there_is = |flag: String| {
+        ["THREADS", "FILESYSTEM"].iter().fold(flag, |flag, part| {
+            flag.replace(&format!("_LIBCPP_HAS_{part}=0"), &format!("_LIBCPP_HAS_{part}=1"))
+        })
+    };
+    Ok(flags.into_iter().map(there_is).collect())
 }
 
 /// The macros of libc++ in the command line that compiles `empty.cpp`.

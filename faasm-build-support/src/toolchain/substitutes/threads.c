@@ -69,7 +69,9 @@ __attribute__((weak)) pthread_t pthread_self(void) { return (pthread_t)1; }
 
 __attribute__((weak, noreturn)) void pthread_exit(void *result) { exit(0); }
 
-/* Values of the only thread. No thread ends before the program does, so no destructor runs. */
+/* Objects and values of the only thread. No thread ends before the program does, so no destructor runs. */
+__attribute__((weak)) int __cxa_thread_atexit(void (*destructor)(void *), void *object, void *library) { return 0; }
+
 #define MOST_KEYS 128
 static const void *values[MOST_KEYS];
 static char used[MOST_KEYS];

@@ -1,8 +1,11 @@
-/* C++ with its library, an object that is made before anything runs, exceptions, and jumps. */
+/* C++ with its library, an object that is made before anything runs, files, exceptions, and jumps. */
 #include <Python.h>
 
 #include <algorithm>
 #include <csetjmp>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -17,6 +20,18 @@ static PyObject *sorted(PyObject *, PyObject *) {
     std::string text;
     for (const auto &name : names) text += name + " ";
     return PyUnicode_FromString(text.c_str());
+}
+
+/* What a copy of a new file holds, and how long it is. */
+static PyObject *copied(PyObject *, PyObject *argument) {
+    const std::filesystem::path directory = PyUnicode_AsUTF8(argument);
+    std::ofstream(directory / "first") << "line " << 1 << "\n";
+    std::filesystem::copy_file(directory / "first", directory / "second");
+    std::filesystem::remove(directory / "first");
+    std::ifstream file(directory / "second");
+    const std::string text(std::istreambuf_iterator<char>(file), {});
+    const bool gone = !std::ifstream(directory / "first").is_open();
+    return Py_BuildValue("slN", text.c_str(), (long)std::filesystem::file_size(directory / "second"), PyBool_FromLong(gone));
 }
 
 /* What its destructor finds out is seen, however the function is left. */
@@ -89,6 +104,7 @@ static PyObject *constructed(PyObject *, PyObject *) { return Py_NewRef(second);
 
 static PyMethodDef methods[] = {
     {"sorted", sorted, METH_NOARGS, nullptr},
+    {"copied", copied, METH_O, nullptr},
     {"caught", caught, METH_O, nullptr},
     {"thrown", thrown, METH_NOARGS, nullptr},
     {"jumped", jumped, METH_O, nullptr},
