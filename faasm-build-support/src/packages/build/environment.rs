@@ -136,6 +136,7 @@ impl Environment {
             })
         };
         let mut path = vec![self.root.join("bin"), wrapper.clone()];
+        path.extend(host("bin"));
         path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
 
         let mut compile: Vec<String> = DEFINES.map(str::to_owned).into();
@@ -202,7 +203,7 @@ impl Environment {
         };
         let text = format!(
             "[binaries]\nc = '{}'\ncpp = '{}'\nar = '{}'\nranlib = '{}'\nstrip = '{}'\ncython = '{}'\npython = '{}'\n\
-             pkg-config = 'pkg-config'\n\n\
+             numpy-config = '{}'\npkg-config = 'pkg-config'\n\n\
              [properties]\nneeds_exe_wrapper = true\nskip_sanity_check = true\nlongdouble_format = 'IEEE_QUAD_LE'\n\n\
              [host_machine]\nsystem = 'wasi'\ncpu_family = 'wasm32'\ncpu = 'wasm32'\nendian = 'little'\n",
             program("CC"),
@@ -212,6 +213,7 @@ impl Environment {
             program("STRIP"),
             self.root.join("bin/cython").display(),
             self.python().display(),
+            self.root.join("bin/numpy-config").display(),
         );
         let path = self.cross_file();
         fs::write(&path, text).map_err(Error::io("write", &path))
