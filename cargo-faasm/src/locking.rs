@@ -76,7 +76,9 @@ pub(crate) fn lock(
 pub(crate) fn write_manifest(directory: &Path, text: &str) -> anyhow::Result<()> {
     let path = directory.join("Cargo.toml");
     let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        // A link stays one.
+        let path = fs::canonicalize(&path)?;
+        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(directory))?;
         file.write_all(text.as_bytes())?;
         file.as_file().set_permissions(fs::metadata(&path)?.permissions())?;
         file.persist(&path)?;

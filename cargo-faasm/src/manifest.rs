@@ -7,13 +7,15 @@ use toml_edit::{Array, DocumentMut, Item, Table, Value};
 use crate::error::input;
 
 /// The text with requirements in `packages`: in the place of one for the same package, else in order if what is there is in order,
-/// else at the end.
+/// else at the end. A name alone leaves what is said of that package.
 pub(crate) fn with_packages(text: &str, requirements: &[Requirement]) -> anyhow::Result<String> {
     edit(text, "packages", |packages| {
         for requirement in requirements {
             let names: Vec<Option<String>> = packages.iter().map(name).collect();
             if let Some(place) = names.iter().position(|it| it.as_deref() == Some(&requirement.name)) {
-                packages.replace(place, requirement.to_string());
+                if requirement.to_string() != requirement.name {
+                    packages.replace(place, requirement.to_string());
+                }
                 continue;
             }
             let after = |it: &Option<String>| it.as_deref() > Some(requirement.name.as_str());
@@ -79,7 +81,9 @@ fn edit(text: &str, key: &str, change: impl FnOnce(&mut Array)) -> anyhow::Resul
     }
     let array = table.entry(key).or_insert_with(|| Item::Value(Array::new().into()));
     change(array.as_array_mut().ok_or_else(|| wrong(key))?);
-    Ok(document.to_string())
+    let edited = document.to_string();
+    // The parser makes lines end as on Unix.
+    Ok(if text.contains("\r\n") { edited.replace("\r\n", "\n").replace('\n', "\r\n") } else { edited })
 }
 
 /// The name of the package that an entry requires.
@@ -153,6 +157,11 @@ mod tests {
                 "[package.metadata.faasm]\npackages = [\"b>=2\", 'd']\n",
             ),
             (
+                "[package.metadata.faasm]\npackages = ['b[x]>=1', 'd']\n",
+                &["b", "c"],
+                "[package.metadata.faasm]\npackages = ['b[x]>=1', \"c\", 'd']\n",
+            ),
+            (
                 "[package.metadata.faasm]\npackages = [\n  'b', # why\n  'd',\n]\n",
                 &["c"],
                 "[package.metadata.faasm]\npackages = [\n  'b', # why\n  \"c\",\n  'd',\n]\n",
@@ -165,6 +174,12 @@ mod tests {
         ] {
             assert_eq!(add(&format!("{head}{before}"), added), format!("{head}{after}"), "{before}");
         }
+    }
+
+    #[test]
+    fn lines_end_as_they_did() {
+        let text = "[package]\r\nname = 'x'\r\n\r\n[package.metadata.faasm]\r\npackages = ['a']\r\n";
+        assert_eq!(add(text, &["b"]), text.replace("['a']", "['a', \"b\"]"));
     }
 
     #[test]

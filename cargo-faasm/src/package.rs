@@ -134,13 +134,12 @@ impl Package {
                 command.arg(argument);
             }
         }
-        if global.offline {
-            // What build scripts are told by it, which Cargo's own flag does not do.
+        // What build scripts are told by it, which Cargo's own flags do not do.
+        let given = |flags: &[&str]| arguments.iter().any(|it| flags.contains(&it.as_str()));
+        if global.offline || given(&["--offline", "--frozen"]) {
             command.env("FAASM_OFFLINE", "true");
         }
-
-        if arguments.iter().any(|it| it == LOCKED) {
-            // The same for `faasm.lock`, which Cargo knows nothing of.
+        if given(&[LOCKED, "--frozen"]) {
             command.env("FAASM_LOCKED", "true");
         }
 

@@ -23,7 +23,7 @@ use crate::progress::Context;
 use crate::script;
 use crate::toolchain;
 
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// An image that is about to be built.
 ///
@@ -99,7 +99,9 @@ impl Image {
 
     /// Folders with further recipes, each a folder with the package's name. They go before those that this crate brings.
     pub fn recipe_folders<P: Into<PathBuf>>(mut self, folders: impl IntoIterator<Item = P>) -> Self {
-        self.recipe_folders.extend(folders.into_iter().map(Into::into));
+        let folders: Vec<PathBuf> = folders.into_iter().map(Into::into).collect();
+        self.watched.extend(folders.iter().cloned());
+        self.recipe_folders.extend(folders);
         self
     }
 

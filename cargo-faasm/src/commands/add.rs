@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -40,12 +40,14 @@ pub(super) fn run(shell: &Shell, global: &Global, arguments: &Add) -> anyhow::Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// The path of a file relative to the package, if it is below that.
+/// The path of a file relative to the package, so that it means the same in every copy of both.
 fn below(directory: &Path, file: &Path) -> anyhow::Result<String> {
     let current = env::current_dir().context("failed to find the current directory")?;
     let whole = fs::canonicalize(current.join(file))
         .with_context(|| input(format!("failed to find the file {}", file.display())))?;
     let directory = fs::canonicalize(directory).context("failed to find the package")?;
-    let relative = whole.strip_prefix(&directory).unwrap_or(&whole);
+    let shared = whole.components().zip(directory.components()).take_while(|(a, b)| a == b).count();
+    let up = directory.components().skip(shared).map(|_| Component::ParentDir);
+    let relative: PathBuf = up.chain(whole.components().skip(shared)).collect();
     Ok(relative.to_string_lossy().into_owned())
 }

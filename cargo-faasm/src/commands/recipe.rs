@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use faasm_build_support::packages::{self, Project, Recipes};
+use faasm_build_support::packages::{self, Project};
 use faasm_recipe::{FILE_NAME, Finding, Severity};
 use serde_json::json;
 
@@ -96,10 +96,20 @@ fn check(
     let cx = image::context(global, &steps)?;
     let mut errors = 0;
     for directory in directories {
-        let recipes = Recipes::load(&cx, &folders(global, directory)?)?;
-        for finding in faasm_recipe::check(directory, &recipes.by_name())? {
-            errors += usize::from(finding.severity == Severity::Error);
-            show(format, &finding)?;
+        let others = packages::readable_recipes(&cx, &folders(global, directory)?)?;
+        match faasm_recipe::check(directory, &others) {
+            Ok(findings) => {
+                for finding in findings {
+                    errors += usize::from(finding.severity == Severity::Error);
+                    show(format, &finding)?;
+                }
+            }
+            // Others are still looked at.
+            Err(error) if directories.len() > 1 => {
+                errors += 1;
+                shell.error(error);
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     match errors {

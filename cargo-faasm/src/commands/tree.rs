@@ -12,7 +12,7 @@ use crate::shell::{self, Shell};
 
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Tree) -> anyhow::Result<ExitCode> {
     let project = Project::read(&locking::directory(global)?)?;
-    let mode = if arguments.locked { Mode::Locked } else { Mode::Keep };
+    let mode = if arguments.locked { Mode::Locked } else { Mode::from_env()? };
     // What the lock file's change writes as JSON is not what was asked for.
     let locked = locking::lock(shell, global, Format::Human, &project, &mode)?;
     match arguments.message.format {

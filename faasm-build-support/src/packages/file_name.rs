@@ -37,6 +37,12 @@ pub(crate) fn pure_wheel(file: &str) -> Option<Version> {
     (pure && python.split('.').any(runs)).then(|| Version::from_str(version).ok()).flatten()
 }
 
+/// Like [`pure_wheel`], of the project with this normalised name: an index may list others on its page.
+pub(crate) fn pure_wheel_of(project: &str, file: &str) -> Option<Version> {
+    let name = file.split('-').next().and_then(faasm_recipe::normalized)?;
+    (name == project).then(|| pure_wheel(file)).flatten()
+}
+
 /// Whether our CPython runs what has this tag: the tag of its own version, or one of Python 3 up to it.
 fn runs(tag: &str) -> bool {
     let ours = cpython::SHORT_VERSION.split_once('.').and_then(|(_, minor)| minor.parse::<u32>().ok());
@@ -80,6 +86,18 @@ mod tests {
             (".whl", None),
         ] {
             assert_eq!(pure_wheel(file).map(|it| it.to_string()).as_deref(), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn wheels_of_a_project() {
+        for (project, file, expected) in [
+            ("ruamel-yaml", "ruamel.yaml-0.18-py3-none-any.whl", true),
+            ("ruamel-yaml", "Ruamel_Yaml-0.18-py3-none-any.whl", true),
+            ("ruamel", "ruamel.yaml-0.18-py3-none-any.whl", false),
+            ("foreign", "other_thing-9-py3-none-any.whl", false),
+        ] {
+            assert_eq!(pure_wheel_of(project, file).is_some(), expected, "{file}");
         }
     }
 

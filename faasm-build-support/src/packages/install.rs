@@ -14,7 +14,7 @@ const LEFT_OUT_EXTENSIONS: [&str; 8] = ["a", "c", "h", "hpp", "pxd", "pyi", "pyx
 /// Puts what is below `site` into `root`, without what no program needs. Which tests are among that, `build` says.
 pub(crate) fn install(site: &Path, root: &Path, build: &Build) -> Result<()> {
     fs::create_dir_all(root).map_err(Error::io("create the directory", root))?;
-    for_each(site, "", build, &mut |path, relative| {
+    for_each(site, "", false, build, &mut |path, relative| {
         let to = root.join(relative);
         let parent = to.parent().unwrap_or(root);
         fs::create_dir_all(parent).map_err(Error::io("create the directory", parent))?;
@@ -25,7 +25,7 @@ pub(crate) fn install(site: &Path, root: &Path, build: &Build) -> Result<()> {
 /// The bytes of what [`install`] puts into an image.
 pub(crate) fn size(site: &Path, build: &Build) -> Result<u64> {
     let mut size = 0;
-    for_each(site, "", build, &mut |path, _| {
+    for_each(site, "", false, build, &mut |path, _| {
         size += path.metadata().map_err(Error::io("read", path))?.len();
         Ok(())
     })?;
@@ -33,10 +33,11 @@ pub(crate) fn size(site: &Path, build: &Build) -> Result<u64> {
 }
 
 /// Calls `act` with each file that is needed, and its path below that of the package. `prefix` is that of `site`, with a slash at
-/// its end.
+/// its end, and `in_tests` whether that is within a directory of tests.
 fn for_each(
     site: &Path,
     prefix: &str,
+    in_tests: bool,
     build: &Build,
     act: &mut impl FnMut(&Path, &str) -> Result<()>,
 ) -> Result<()> {
@@ -46,9 +47,12 @@ fn for_each(
         let relative = format!("{prefix}{}", name.to_string_lossy());
         if path.is_dir() {
             if name != "__pycache__" {
-                for_each(&path, &format!("{relative}/"), build, act)?;
+                // At the top, a directory of that name is a package that people ask for by it, as is a module.
+                let is_below = !prefix.is_empty();
+                let has_tests = name == "tests" || (name == "test" && has_tests(&path)?);
+                for_each(&path, &format!("{relative}/"), in_tests || (is_below && has_tests), build, act)?;
             }
-        } else if !is_left_out(&path) && !is_test(&relative, build) {
+        } else if !is_left_out(&path) && !is_test(&relative, in_tests, build) {
             act(&path, &relative)?;
         }
     }
@@ -60,18 +64,31 @@ fn is_left_out(path: &Path) -> bool {
     LEFT_OUT_EXTENSIONS.iter().any(|it| extension == *it)
 }
 
-/// Whether a file below `site-packages` is a test, which images do not need: what is in a directory `test` or `tests` of a
-/// package, `conftest.py`, and modules `test_…`, as pyodide-build has it. A recipe may keep some, or all.
-fn is_test(path: &str, build: &Build) -> bool {
+/// Whether there are modules below a directory that are named as tests are. A package `test` can be one for whoever writes tests:
+/// Django has such.
+fn has_tests(directory: &Path) -> Result<bool> {
+    for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
+        let path = entry.map_err(Error::io("read the directory", directory))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_test =
+            name.strip_suffix(".py").is_some_and(|it| it.starts_with("test_") || it.ends_with("_test"));
+        if is_test || (path.is_dir() && has_tests(&path)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a file below `site-packages` is a test, which images do not need: what is in a directory of tests of a package,
+/// `conftest.py`, and modules `test_…`, as pyodide-build has it. A recipe may keep some, or all.
+fn is_test(path: &str, in_tests: bool, build: &Build) -> bool {
     if !build.unvendor_tests || build.retain_test_patterns.iter().any(|it| matches(it, path)) {
         return false;
     }
-    let mut parts: Vec<&str> = path.split('/').collect();
-    let file = parts.pop().unwrap_or_default();
-    // At the top, a directory of that name is a package that people ask for by it, as is a module.
-    let in_tests = parts.iter().skip(1).any(|it| ["test", "tests"].contains(it));
-    let is_module = file == "conftest.py" || (file.starts_with("test_") && file.ends_with(".py"));
-    in_tests || (is_module && !parts.is_empty())
+    let is_module = path.rsplit_once('/').is_some_and(|(_, file)| {
+        file == "conftest.py" || (file.starts_with("test_") && file.ends_with(".py"))
+    });
+    in_tests || is_module
 }
 
 /// Whether a path, or its last part, fits a pattern with `*` for any characters and `?` for one.
@@ -114,6 +131,10 @@ mod tests {
             "a/x.py",
             "a/x.pyi",
             "a/tests/t.py",
+            "a/b/test/c/test_d.py",
+            "a/b/test/data",
+            "a/test/client.py",
+            "tests/t.py",
             "a/conftest.py",
             "a/include/a.h",
             "a/testing/y.py",
@@ -146,11 +167,12 @@ mod tests {
             );
             all
         };
-        assert_eq!(installed(false), ["a/data.json", "a/testing/y.py", "a/x.py"]);
-        assert_eq!(
-            installed(true),
-            ["a/conftest.py", "a/data.json", "a/testing/y.py", "a/tests/t.py", "a/x.py"]
-        );
+        let needed = ["a/data.json", "a/test/client.py", "a/testing/y.py", "a/x.py", "tests/t.py"];
+        assert_eq!(installed(false), needed);
+        let mut all = vec!["a/b/test/c/test_d.py", "a/b/test/data", "a/conftest.py", "a/tests/t.py"];
+        all.extend(needed);
+        all.sort_unstable();
+        assert_eq!(installed(true), all);
     }
 
     #[test]
@@ -159,22 +181,20 @@ mod tests {
             retain_test_patterns: vec!["*/tests/data/*".to_owned(), "test_kept?.py".to_owned()],
             ..Build::default()
         };
-        for (path, expected) in [
-            ("a/tests/x.py", true),
-            ("a/b/test/x.dat", true),
-            ("a/conftest.py", true),
-            ("a/test_x.py", true),
-            ("a/testing.py", false),
-            ("a/testing/x.py", false),
-            ("tests/__init__.py", false),
-            ("test_top.py", false),
-            ("a/tests/data/x", false),
-            ("a/tests/test_kept1.py", false),
-            ("a/tests/test_kept12.py", true),
-            ("a/x.py", false),
+        for (path, in_tests, expected) in [
+            ("a/tests/x.py", true, true),
+            ("a/b/test/x.dat", true, true),
+            ("a/conftest.py", false, true),
+            ("a/test_x.py", false, true),
+            ("a/testing.py", false, false),
+            ("test_top.py", false, false),
+            ("a/tests/data/x", true, false),
+            ("a/tests/test_kept1.py", true, false),
+            ("a/tests/test_kept12.py", true, true),
+            ("a/x.py", false, false),
         ] {
-            assert_eq!(is_test(path, &build), expected, "{path}");
+            assert_eq!(is_test(path, in_tests, &build), expected, "{path}");
         }
-        assert!(!is_test("a/tests/x.py", &Build { unvendor_tests: false, ..Build::default() }));
+        assert!(!is_test("a/tests/x.py", true, &Build { unvendor_tests: false, ..Build::default() }));
     }
 }

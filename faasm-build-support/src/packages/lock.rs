@@ -9,16 +9,18 @@ use std::io;
 use std::path::Path;
 use std::str::FromStr as _;
 
-use faasm_recipe::{Requirement, normalized};
+use faasm_recipe::{Environment, Requirement, normalized};
 use pep440_rs::Version;
 use serde::{Deserialize, Serialize};
 
+use super::file_name;
 use super::recipes::{Found, Recipes};
 use super::resolve::{self, Candidate, Chosen};
 use crate::cpython;
 use crate::error::{Error, Result};
 use crate::fs_util;
 use crate::progress::{self, Context};
+use crate::source::{ProjectFile, pin};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "faasm.lock";
@@ -97,19 +99,22 @@ pub fn read_or_resolve(
     let old = read(&path)?;
     let wanted = wanted(requirements);
     let updates = matches!(mode, Mode::Update(_));
-    if let Some(locked) = old.as_ref().filter(|_| !updates).and_then(|old| answer(old, &wanted, recipes)) {
+    if let Some(locked) =
+        old.as_ref().filter(|_| !updates).and_then(|old| answer(old, requirements, &wanted, recipes))
+    {
         return Ok(locked);
     }
     if *mode == Mode::Locked && !(old.is_none() && wanted.is_empty()) {
         let reason = match old {
             None => "there is no such file".to_owned(),
             Some(old) if old.requirements != wanted => "other packages are required now".to_owned(),
+            Some(old) if !is_complete(&old, requirements) => "it does not have what is required".to_owned(),
             Some(_) => "recipes have changed".to_owned(),
         };
         return Err(Error::Locked { path, reason });
     }
     let preferred = preferred(old.as_ref(), mode);
-    let chosen = resolve::resolve(cx, recipes, requirements, &preferred)?;
+    let chosen = resolve::resolve(cx, recipes, requirements, &preferred, &known(old.as_ref()))?;
     let locked = with_libraries(chosen, recipes)?;
     let file = File {
         version: FORMAT,
@@ -127,7 +132,7 @@ pub fn read_or_resolve(
 ///
 /// When no versions fit, or a package is not available.
 pub fn resolve(cx: &Context, recipes: &Recipes, requirements: &[Requirement]) -> Result<Vec<Locked>> {
-    with_libraries(resolve::resolve(cx, recipes, requirements, &BTreeMap::new())?, recipes)
+    with_libraries(resolve::resolve(cx, recipes, requirements, &BTreeMap::new(), &BTreeMap::new())?, recipes)
 }
 
 /// The packages in the lock file of a directory with their versions, whether or not it is up to date.
@@ -198,11 +203,22 @@ fn wanted(requirements: &[Requirement]) -> Vec<String> {
     wanted
 }
 
-/// The packages that a file has, if it is for these requirements and all of its recipes are there unchanged.
-fn answer(file: &File, wanted: &[String], recipes: &Recipes) -> Option<Vec<Locked>> {
+/// The packages that a file has, if it is for these requirements and all of its recipes are there unchanged, with none for what it has
+/// from the index.
+fn answer(
+    file: &File,
+    requirements: &[Requirement],
+    wanted: &[String],
+    recipes: &Recipes,
+) -> Option<Vec<Locked>> {
     if file.python != cpython::SHORT_VERSION || file.requirements != wanted {
         return None;
     }
+    if !is_complete(file, requirements) {
+        return None;
+    }
+    let has_recipe =
+        |name: &str| recipes.get(name).iter().any(|it| !it.recipe.build.package_type.is_library());
     let locked = |entry: &Entry| {
         let source = match entry.source {
             Origin::Recipe => {
@@ -211,12 +227,40 @@ fn answer(file: &File, wanted: &[String], recipes: &Recipes) -> Option<Vec<Locke
                 };
                 Source::Recipe(Box::new(recipes.get(&entry.name).iter().find(same)?.clone()))
             }
+            Origin::Index if has_recipe(&entry.name) => return None,
             Origin::Index => Source::Wheel { file: entry.file.clone()?, sha256: entry.sha256.clone()? },
         };
         let Entry { name, version, dependencies, .. } = entry.clone();
         Some(Locked { name, version, source, dependencies })
     };
     file.package.iter().map(locked).collect()
+}
+
+/// Whether a file has everything once: what is required, in versions that do, and what that needs. A merge or an edit can have taken
+/// something away.
+fn is_complete(file: &File, requirements: &[Requirement]) -> bool {
+    let versions: BTreeMap<&str, &str> =
+        file.package.iter().map(|it| (it.name.as_str(), it.version.as_str())).collect();
+    let environment = Environment::sandbox(cpython::VERSION);
+    let will_do = |requirement: &Requirement| {
+        let version = versions.get(requirement.name.as_str()).and_then(|it| Version::from_str(it).ok());
+        version.is_some_and(|it| requirement.versions.contains(&it))
+    };
+    let is_of_version = |entry: &Entry| match &entry.file {
+        Some(file) => file_name::pure_wheel_of(&entry.name, file) == Version::from_str(&entry.version).ok(),
+        None => true,
+    };
+    versions.len() == file.package.len()
+        && requirements.iter().filter(|it| it.applies(&environment, &[])).all(will_do)
+        && file.package.iter().flat_map(|it| &it.dependencies).all(|it| versions.contains_key(it.as_str()))
+        && file.package.iter().all(is_of_version)
+}
+
+/// The wheels that a file has, by the names of their projects.
+fn known(old: Option<&File>) -> BTreeMap<String, ProjectFile> {
+    let entries = old.into_iter().flat_map(|it| &it.package);
+    let wheel = |it: &Entry| Some(ProjectFile::known(it.file.clone()?, it.sha256.clone()?));
+    entries.filter_map(|it| Some((it.name.clone(), wheel(it)?))).collect()
 }
 
 fn preferred(old: Option<&File>, mode: &Mode) -> BTreeMap<String, Version> {
@@ -300,7 +344,19 @@ fn read(path: &Path) -> Result<Option<File>> {
             format.version
         )));
     }
-    toml::from_str(&text).map(Some).map_err(|error| refuse(error.to_string()))
+    let file: File = toml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+    for entry in &file.package {
+        let is_sound = normalized(&entry.name).as_deref() == Some(entry.name.as_str())
+            && entry.file.as_deref().is_none_or(pin::is_file_name)
+            && (entry.source == Origin::Recipe || entry.sha256.as_deref().is_none_or(pin::is_sha256));
+        if !is_sound {
+            return Err(refuse(format!(
+                "the name, file or hash of `{}` is none; remove the file to have it written anew",
+                entry.name
+            )));
+        }
+    }
+    Ok(Some(file))
 }
 
 fn write(path: &Path, file: &File, old: Option<&File>) -> Result<()> {

@@ -18,5 +18,5 @@ mod wheel;
 pub use draft::{Draft, draft};
 pub use export::export;
 pub use project::Project;
-pub use recipes::{Found, Recipes};
+pub use recipes::{Found, Recipes, readable as readable_recipes};
 pub use select::{build_recipe, unpack_source};

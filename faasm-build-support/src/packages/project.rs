@@ -21,7 +21,7 @@ pub struct Project {
     pub requirements: Vec<Requirement>,
     /// Folders with further recipes.
     pub recipe_folders: Vec<PathBuf>,
-    /// Files besides the `Cargo.toml` that say what is required.
+    /// Files besides the `Cargo.toml` that say what is required, those that such files name included.
     pub files: Vec<PathBuf>,
 }
 
@@ -54,9 +54,9 @@ impl Project {
             requirements.push(text.parse::<Requirement>().map_err(refuse)?);
         }
         let below = |paths: &[PathBuf]| paths.iter().map(|it| directory.join(it)).collect::<Vec<_>>();
-        let files = below(&settings.requirements);
-        for file in &files {
-            requirements.extend(requirements_file::read(file)?);
+        let mut files = Vec::new();
+        for file in below(&settings.requirements) {
+            requirements.extend(requirements_file::read(&file, &mut files)?);
         }
         let recipe_folders = below(&settings.recipe_dirs);
         Ok(Self { directory: directory.to_path_buf(), requirements, recipe_folders, files })
@@ -81,7 +81,8 @@ mod tests {
     fn everything_that_is_required_is_found() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
-        write("requirements.txt", "six\n");
+        write("requirements.txt", "-r base.txt\n");
+        write("base.txt", "six\n");
         write("pyproject.toml", "[project]\ndependencies = ['attrs']\n");
         write(
             "Cargo.toml",
@@ -91,6 +92,8 @@ mod tests {
         let required: Vec<String> = project.requirements.iter().map(ToString::to_string).collect();
         assert_eq!(required, ["numpy>=2", "six", "attrs"]);
         assert_eq!(project.recipe_folders, [directory.path().join("recipes")]);
+        let files = ["requirements.txt", "base.txt", "pyproject.toml"].map(|it| directory.path().join(it));
+        assert_eq!(project.files, files);
         write("Cargo.toml", "[package.metadata.faasm]\npackages = ['num py']\n");
         let error = Project::read(directory.path()).unwrap_err().to_string();
         assert!(error.contains("Cargo.toml") && error.contains("num py"), "{error}");

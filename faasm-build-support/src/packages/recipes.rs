@@ -58,14 +58,7 @@ impl Recipes {
     }
 
     fn add_folder(&mut self, folder: &Path) -> Result<()> {
-        if folder.join(FILE_NAME).is_file() {
-            return self.add(folder);
-        }
-        let read =
-            || fs::read_dir(folder)?.map(|it| it.map(|it| it.path())).collect::<std::io::Result<Vec<_>>>();
-        let mut paths = read().map_err(Error::io("read the folder of recipes", folder))?;
-        paths.sort();
-        paths.iter().filter(|it| it.join(FILE_NAME).is_file()).try_for_each(|it| self.add(it))
+        directories(folder)?.iter().try_for_each(|it| self.add(it))
     }
 
     fn add(&mut self, directory: &Path) -> Result<()> {
@@ -80,6 +73,33 @@ impl Recipes {
         }
         Ok(())
     }
+}
+
+/// One recipe of each name, for [`faasm_recipe::check`], whatever is wrong with others: what cannot be read is as if it were not there.
+///
+/// # Errors
+///
+/// When a folder cannot be read.
+pub fn readable(cx: &Context, folders: &[PathBuf]) -> Result<BTreeMap<String, Recipe>> {
+    let mut recipes = BTreeMap::new();
+    for folder in folders.iter().chain([&shipped(cx)?]) {
+        for recipe in directories(folder)?.iter().filter_map(|it| Recipe::read(it).ok()) {
+            recipes.entry(recipe.name()).or_insert(recipe);
+        }
+    }
+    Ok(recipes)
+}
+
+/// The directories of recipes in a folder, which may be one itself.
+fn directories(folder: &Path) -> Result<Vec<PathBuf>> {
+    if folder.join(FILE_NAME).is_file() {
+        return Ok(vec![folder.to_path_buf()]);
+    }
+    let read = || fs::read_dir(folder)?.map(|it| it.map(|it| it.path())).collect::<std::io::Result<Vec<_>>>();
+    let mut paths = read().map_err(Error::io("read the folder of recipes", folder))?;
+    paths.sort();
+    paths.retain(|it| it.join(FILE_NAME).is_file());
+    Ok(paths)
 }
 
 /// The SHA-256 of all that a recipe says, files that it names included.

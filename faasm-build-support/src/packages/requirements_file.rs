@@ -1,7 +1,7 @@
 //! Requirements in the files that Python projects have: `requirements.txt` and `pyproject.toml`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use faasm_recipe::Requirement;
 use serde::Deserialize;
@@ -12,17 +12,18 @@ use crate::error::{Error, Result};
 const MAX_DEPTH: usize = 8;
 
 /// The requirements in a file: `project.dependencies` of a `.toml`, the lines of any other. `-r` in the latter names a further
-/// file, and hashes there are not looked at, since `faasm.lock` has those of what is used.
+/// file, and hashes there are not looked at, since `faasm.lock` has those of what is used. `files` gets what was read.
 ///
 /// # Errors
 ///
 /// When the file cannot be read, or says something that is neither a requirement nor without effect here.
-pub(super) fn read(path: &Path) -> Result<Vec<Requirement>> {
+pub(super) fn read(path: &Path, files: &mut Vec<PathBuf>) -> Result<Vec<Requirement>> {
     if path.extension().is_some_and(|it| it == "toml") {
+        files.push(path.to_path_buf());
         return in_project(path);
     }
     let mut requirements = Vec::new();
-    in_lines(path, 0, &mut requirements)?;
+    in_lines(path, 0, &mut requirements, files)?;
     Ok(requirements)
 }
 
@@ -30,35 +31,50 @@ pub(super) fn read(path: &Path) -> Result<Vec<Requirement>> {
 fn in_project(path: &Path) -> Result<Vec<Requirement>> {
     #[derive(Deserialize)]
     struct PyProject {
-        #[serde(default)]
-        project: Project,
+        project: Option<Project>,
     }
-    #[derive(Default, Deserialize)]
+    #[derive(Deserialize)]
     struct Project {
         #[serde(default)]
         dependencies: Vec<String>,
+        #[serde(default)]
+        dynamic: Vec<String>,
     }
     let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
     let refuse = |reason: String| Error::Manifest { path: path.to_path_buf(), reason };
     let file: PyProject = toml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+    let project = file
+        .project
+        .ok_or_else(|| refuse("there is no `[project]`, and only its `dependencies` are read".to_owned()))?;
+    if project.dynamic.iter().any(|it| it == "dependencies") {
+        return Err(refuse("its `dependencies` are `dynamic`: only its build knows them".to_owned()));
+    }
     let parse = |text: &String| text.parse().map_err(|error| refuse(format!("cannot {error}")));
-    file.project.dependencies.iter().map(parse).collect()
+    project.dependencies.iter().map(parse).collect()
 }
 
 /// See <https://pip.pypa.io/en/stable/reference/requirements-file-format/>.
-fn in_lines(path: &Path, depth: usize, requirements: &mut Vec<Requirement>) -> Result<()> {
+fn in_lines(
+    path: &Path,
+    depth: usize,
+    requirements: &mut Vec<Requirement>,
+    files: &mut Vec<PathBuf>,
+) -> Result<()> {
     let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    files.push(path.to_path_buf());
     let mut pending = String::new();
-    for (number, line) in text.lines().enumerate() {
+    let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate().peekable();
+    while let Some((number, line)) = lines.next() {
         let refuse = |reason: String| Error::Manifest {
             path: path.to_path_buf(),
             reason: format!("line {}: {reason}", number + 1),
         };
-        if let Some(part) = line.strip_suffix('\\') {
-            pending.push_str(part);
+        // A comment goes on to the end of its line, whatever is there, and what is last has nothing to go on with.
+        let goes_on = line.strip_suffix('\\').filter(|it| without_comment(it) == *it);
+        pending.push_str(goes_on.unwrap_or(line));
+        if goes_on.is_some() && lines.peek().is_some() {
             continue;
         }
-        pending.push_str(line);
         let whole = std::mem::take(&mut pending);
         let line = without_comment(&whole).trim();
         // Options of a requirement follow it; `--hash` is the usual one.
@@ -70,7 +86,8 @@ fn in_lines(path: &Path, depth: usize, requirements: &mut Vec<Requirement>) -> R
             if depth >= MAX_DEPTH {
                 return Err(refuse(format!("`{file}` is one file too deep; do they name each other?")));
             }
-            in_lines(&path.parent().unwrap_or(Path::new("")).join(file), depth + 1, requirements)?;
+            let path = path.parent().unwrap_or(Path::new("")).join(file);
+            in_lines(&path, depth + 1, requirements, files)?;
         } else if line.starts_with('-') {
             return Err(refuse(format!(
                 "the option `{line}` is not supported; packages come from recipes and the package index of this machine"
@@ -108,7 +125,7 @@ mod tests {
         fs::write(directory.path().join("more-still.txt"), "attrs\n").unwrap();
         fs::write(directory.path().join("loop.txt"), "-r loop.txt\n").unwrap();
         fs::write(directory.path().join(name), text).unwrap();
-        let requirements = read(&directory.path().join(name))?;
+        let requirements = read(&directory.path().join(name), &mut Vec::new())?;
         Ok(requirements.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
     }
 
@@ -131,7 +148,9 @@ mod tests {
                 "[project]\nname = 'x'\ndependencies = ['a>=1', 'b']\n[tool.x]\ny = 1",
                 "a>=1, b",
             ),
-            ("pyproject.toml", "[tool.x]", ""),
+            ("pyproject.toml", "[project]\nname = 'x'\n", ""),
+            ("requirements.txt", "# Windows: C:\\\nsix\nb # too \\\nattrs\\", "six, b, attrs"),
+            ("requirements.txt", "\u{feff}six\r\nattrs\r\n", "six, attrs"),
         ] {
             assert_eq!(read_text(name, text).unwrap(), expected, "{text}");
         }
@@ -147,6 +166,8 @@ mod tests {
             ("requirements.txt", "-r missing.txt\n", "missing.txt"),
             ("pyproject.toml", "[project]\ndependencies = ['a b']", "`a b`"),
             ("pyproject.toml", "[project", "pyproject.toml"),
+            ("pyproject.toml", "[tool.poetry.dependencies]\nsix = '*'\n", "there is no `[project]`"),
+            ("pyproject.toml", "[project]\ndynamic = ['version', 'dependencies']\n", "`dynamic`"),
         ] {
             let error = read_text(name, text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

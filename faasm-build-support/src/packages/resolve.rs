@@ -47,15 +47,20 @@ pub(super) struct Index<'a> {
     pub(super) metadata: &'a dyn Fn(&str, &ProjectFile) -> Result<String>,
 }
 
-/// Chooses versions for `requirements` and all that those need. A version in `preferred` is kept as long as it will do.
-/// The result is sorted by name.
+/// Chooses versions for `requirements` and all that those need. A version in `preferred` is kept as long as it will do; when the
+/// network must not be used, the files in `locked` are all that there is of their projects. The result is sorted by name.
 pub(super) fn resolve(
     cx: &Context,
     recipes: &Recipes,
     requirements: &[Requirement],
     preferred: &BTreeMap<String, Version>,
+    locked: &BTreeMap<String, ProjectFile>,
 ) -> Result<Vec<Chosen>> {
-    let files = |project: &str| source::project_files(cx, project);
+    let files = |project: &str| match locked.get(project) {
+        // Without the network the index cannot say more than it did.
+        Some(file) if cx.offline => Ok(vec![file.clone()]),
+        _ => source::project_files(cx, project),
+    };
     let metadata = |project: &str, file: &ProjectFile| source::wheel_metadata(cx, project, file);
     resolve_with(&Index { files: &files, metadata: &metadata }, recipes, requirements, preferred)
 }
@@ -75,12 +80,20 @@ fn resolve_with(
         candidates: RefCell::default(),
         dependencies: RefCell::default(),
         needed_by: RefCell::default(),
+        failed: RefCell::default(),
     };
     let solution = match pubgrub::resolve(&provider, Unit::Root, root_version()) {
         Ok(solution) => solution,
         Err(PubGrubError::NoSolution(proof)) => {
             let available = |name: &str| provider.candidates.borrow().get(name).cloned().unwrap_or_default();
-            return Err(Error::Resolve { explanation: explain::explain(proof, &available), hint: None });
+            let explanation = explain::explain(proof, &available);
+            let words = || explanation.split(|c: char| c != '-' && !c.is_alphanumeric());
+            let with_recipe = words().find(|it| !recipes.get(it).is_empty()).map(|name| {
+                format!(
+                    "{name} is built by a recipe, so only versions with one can be had; `cargo faasm recipe new {name}==VERSION` writes one"
+                )
+            });
+            return Err(Error::Resolve { explanation, hint: with_recipe });
         }
         Err(
             PubGrubError::ErrorRetrievingDependencies { source, .. }
@@ -137,6 +150,9 @@ struct Provider<'a> {
     dependencies: RefCell<BTreeMap<(String, Version), Stated>>,
     /// Who was the first to need a package, for messages.
     needed_by: RefCell<BTreeMap<String, String>>,
+    /// What went wrong where nothing can be told, and is told when a version is chosen. Nothing is asked after it: where the index
+    /// cannot be reached, each question takes long.
+    failed: RefCell<Option<Error>>,
 }
 
 impl Provider<'_> {
@@ -156,7 +172,7 @@ impl Provider<'_> {
             .collect();
         if found.is_empty() {
             let files = (self.index.files)(name)?;
-            found = wheels(&files);
+            found = wheels(name, &files);
             if found.is_empty() {
                 return Err(self.nothing(name, &files));
             }
@@ -245,16 +261,23 @@ impl DependencyProvider for Provider<'_> {
     ) -> Self::Priority {
         let count = match unit {
             Unit::Root => 0,
-            // An error is told when a version is chosen.
-            Unit::Package(name) | Unit::Extra(name, _) => self.candidates(name).map_or(0, |candidates| {
-                candidates.iter().filter(|(version, _)| range.contains(version)).count()
-            }),
+            Unit::Package(_) | Unit::Extra(..) if self.failed.borrow().is_some() => 0,
+            Unit::Package(name) | Unit::Extra(name, _) => match self.candidates(name) {
+                Ok(candidates) => candidates.iter().filter(|(version, _)| range.contains(version)).count(),
+                Err(error) => {
+                    *self.failed.borrow_mut() = Some(error);
+                    0
+                }
+            },
         };
         (conflicts.conflict_count(), Reverse(count))
     }
 
     fn choose_version(&self, unit: &Unit, range: &Ranges<Version>) -> Result<Option<Version>> {
         let (Unit::Package(name) | Unit::Extra(name, _)) = unit else { return Ok(Some(root_version())) };
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let candidates = self.candidates(name)?;
         if let Some(version) = self.preferred.get(name)
             && range.contains(version)
@@ -318,7 +341,7 @@ impl DependencyProvider for Provider<'_> {
 }
 
 /// The wheels in pure Python that our Python can run. A file without a hash cannot be locked.
-fn wheels(files: &[ProjectFile]) -> Vec<(Version, Candidate)> {
+fn wheels(project: &str, files: &[ProjectFile]) -> Vec<(Version, Candidate)> {
     let python = Version::from_str(cpython::VERSION).unwrap_or_else(|_| root_version());
     let runs = |file: &ProjectFile| {
         // What cannot be understood restricts nothing, as pip has it.
@@ -328,7 +351,8 @@ fn wheels(files: &[ProjectFile]) -> Vec<(Version, Candidate)> {
     let usable = files.iter().filter(|file| file.sha256().is_some() && runs(file));
     usable
         .filter_map(|file| {
-            Some((file_name::pure_wheel(&file.name)?, Candidate::Wheel(Box::new(file.clone()))))
+            let version = file_name::pure_wheel_of(project, &file.name)?;
+            Some((version, Candidate::Wheel(Box::new(file.clone()))))
         })
         .collect()
 }

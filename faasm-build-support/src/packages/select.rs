@@ -60,6 +60,11 @@ pub fn build_recipe(cx: &Context, directory: &Path, folders: &[PathBuf]) -> Resu
     let hash = super::recipes::hash(directory, &recipe)?;
     let name = recipe.name();
     let recipes = Recipes::load(cx, folders)?;
+    // Before tools are built, which takes minutes.
+    if let Some(cycle) = faasm_recipe::host_cycle(&recipe, &recipes.by_name()) {
+        let reason = format!("it needs itself to be built: {}", cycle.join(" → "));
+        return Err(Error::Package { package: name, reason });
+    }
     let tools = Tools::new(cx)?;
     let mut builds =
         Builds { cx, tools: &tools, recipes: &recipes, locked: &[], done: Vec::new(), path: Vec::new() };

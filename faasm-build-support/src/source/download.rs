@@ -49,6 +49,11 @@ fn fetch_with(
     waits: &[Duration],
     locate: impl Fn(&Mirror<'_>) -> Result<Source, Failure>,
 ) -> Result<PathBuf> {
+    if !pin.is_sound() {
+        let reason =
+            format!("`{}` and its SHA-256 `{}` are no name and hash of a file", pin.file, pin.sha256);
+        return Err(Error::Lookup { what: format!("a file of {}", pin.name), reason });
+    }
     let directory = cx.cache.root().join("downloads");
     fs::create_dir_all(&directory).map_err(Error::io("create the directory", &directory))?;
     let path = directory.join(format!("{}-{}", pin.sha256, pin.file));

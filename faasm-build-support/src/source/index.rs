@@ -9,6 +9,7 @@ use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
 use super::http::{Failure, redacted};
+use super::pin;
 
 const JSON: &str = "application/vnd.pypi.simple.v1+json";
 const ACCEPTED: &str =
@@ -50,6 +51,19 @@ struct Hashes {
 }
 
 impl File {
+    /// A file of which nothing is known but what a lock file says.
+    pub(crate) fn known(name: String, sha256: String) -> Self {
+        Self {
+            name,
+            url: String::new(),
+            hashes: Hashes { sha256: Some(sha256) },
+            requires_python: None,
+            upload_time: None,
+            yanked: serde_json::Value::Null,
+            core_metadata: serde_json::Value::Null,
+        }
+    }
+
     /// Its SHA-256, where the index has it.
     pub(crate) fn sha256(&self) -> Option<&str> {
         self.hashes.sha256.as_deref()
@@ -81,7 +95,12 @@ impl File {
 pub(super) fn files(client: &Client, index: &Url, project: &str) -> Result<Vec<File>, Failure> {
     let page = page(index, project);
     let (base, files) = read(client, &page).map_err(|failure| explain(&page, failure))?;
-    let whole = |file: File| Some(File { url: resolve(index, &base, &file.url).ok()?.into(), ..file });
+    let whole = |file: File| {
+        // A file with another hash than a SHA-256 is one without.
+        let sha256 = file.hashes.sha256.map(|it| it.to_ascii_lowercase()).filter(|it| pin::is_sha256(it));
+        let url = resolve(index, &base, &file.url).ok()?.into();
+        pin::is_file_name(&file.name).then_some(File { url, hashes: Hashes { sha256 }, ..file })
+    };
     Ok(files.into_iter().filter_map(whole).collect())
 }
 
@@ -157,7 +176,8 @@ fn in_html(text: &str) -> Vec<File> {
         let (attributes, rest) = split_tag(anchor)?;
         let (name, _) = rest.split_once('<')?;
         let url = unescape(attribute(attributes, "href")?);
-        let sha256 = url.split_once("#sha256=").map(|(_, digest)| digest.to_owned());
+        let fragment = url.split_once('#').map(|(_, fragment)| fragment).unwrap_or_default();
+        let sha256 = fragment.split('&').find_map(|it| it.strip_prefix("sha256=")).map(str::to_owned);
         let metadata = attribute(attributes, "data-core-metadata")
             .or_else(|| attribute(attributes, "data-dist-info-metadata"));
         Some(File {
@@ -272,13 +292,19 @@ mod tests {
     fn both_formats_say_the_same() {
         let json = r#"{"meta": {"api-version": "1.1"}, "name": "pkg", "files": [
             {"filename": "a-1.tar.gz", "url": "a-1.tar.gz", "hashes": {}, "yanked": "broken"},
-            {"filename": "a-2-py3-none-any.whl", "url": "/f/a.whl#sha256=00", "hashes": {"md5": "x", "sha256": "00"},
+            {"filename": "a-2-py3-none-any.whl", "url": "/f/a.whl#x", "hashes": {"md5": "x", "sha256": "ZERO"},
              "yanked": false, "requires-python": ">=3.8", "core-metadata": {"sha256": "11"}, "size": 5},
-            {"filename": "a-3-py3-none-any.whl", "url": "b.whl#sha256=22", "hashes": {"sha256": "22"}, "dist-info-metadata": true}]}"#;
+            {"filename": "../a-3-py3-none-any.whl", "url": "x.whl", "hashes": {"sha256": "TWO"}},
+            {"filename": "a-3-py3-none-any.whl", "url": "b.whl", "hashes": {"sha256": "TWO"}, "dist-info-metadata": true},
+            {"filename": "a-4-py3-none-any.whl", "url": "c.whl", "hashes": {"sha256": "/etc/passwd"}}]}"#;
         let html = r#"<a data-yanked="broken" href="a-1.tar.gz">a-1.tar.gz</a>
-            <a href="/f/a.whl#sha256=00" data-requires-python="&gt;=3.8" data-core-metadata="sha256=11">a-2-py3-none-any.whl</a>
-            <a href="b.whl#sha256=22" data-dist-info-metadata="true">a-3-py3-none-any.whl</a>"#;
+            <a href="/f/a.whl#sha256=ZERO" data-requires-python="&gt;=3.8" data-core-metadata="sha256=11">a-2-py3-none-any.whl</a>
+            <a href="x.whl#sha256=TWO">../a-3-py3-none-any.whl</a>
+            <a href="b.whl#egg=a&amp;sha256=TWO&amp;x" data-dist-info-metadata="true">a-3-py3-none-any.whl</a>
+            <a href="c.whl#sha256=/etc/passwd">a-4-py3-none-any.whl</a>"#;
+        let (zero, two) = ("0a".repeat(32), "2".repeat(64));
         for (content_type, page) in [(JSON, json), ("text/html", html)] {
+            let page = page.replace("ZERO", &zero.to_uppercase()).replace("TWO", &two);
             let reply = format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{page}",
                 page.len()
@@ -300,18 +326,19 @@ mod tests {
                 ("a-1.tar.gz", None, None, true, None),
                 (
                     "a-2-py3-none-any.whl",
-                    Some("00"),
+                    Some(zero.as_str()),
                     Some(">=3.8"),
                     false,
                     Some(("/f/a.whl.metadata".to_owned(), Some("11"))),
                 ),
                 (
                     "a-3-py3-none-any.whl",
-                    Some("22"),
+                    Some(two.as_str()),
                     None,
                     false,
                     Some(("/simple/pkg/b.whl.metadata".to_owned(), None)),
                 ),
+                ("a-4-py3-none-any.whl", None, None, false, None),
             ];
             assert_eq!(summary, expected, "{content_type}");
         }

@@ -45,6 +45,24 @@ pub const CPYTHON: Pin<'static> = Pin {
     ],
 };
 
+impl Pin<'_> {
+    /// Whether the file has a name and a hash, and nothing in them leads out of the directory that it goes to. Indexes and lock files
+    /// can say anything.
+    pub(crate) fn is_sound(&self) -> bool {
+        is_sha256(self.sha256) && is_file_name(self.file)
+    }
+}
+
+/// Whether this is a SHA-256 in lowercase hexadecimal.
+pub(crate) fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether this names a file, and no path.
+pub(crate) fn is_file_name(text: &str) -> bool {
+    !matches!(text, "" | "." | "..") && !text.contains(['/', '\\', '\0'])
+}
+
 /// Zig for this platform, as a wheel: `ziglang/zig` with its libraries beside it.
 ///
 /// # Errors
@@ -170,11 +188,20 @@ mod tests {
         let wheels = ZIG.iter().chain(&LIBCLANG).map(|(_, pin)| pin);
         for pin in wheels.chain([&CPYTHON]) {
             assert!(pin.file.contains(pin.version), "{pin:?}");
-            assert!(
-                pin.sha256.len() == 64 && pin.sha256.bytes().all(|it| b"0123456789abcdef".contains(&it)),
-                "{pin:?}"
-            );
+            assert!(pin.is_sound(), "{pin:?}");
             assert!(!pin.mirrors.is_empty(), "{pin:?}");
+        }
+    }
+
+    #[test]
+    fn what_leads_elsewhere_is_no_name_and_no_hash() {
+        for name in ["", ".", "..", "/etc/passwd", "../x", "a/b", "a\\b", "a\0"] {
+            assert!(!is_file_name(name), "{name}");
+        }
+        assert!(is_file_name("a-1.0-py3-none-any.whl") && is_file_name("..a"));
+        let digest = CPYTHON.sha256;
+        for text in ["", "/tmp/x", &digest[1..], &digest.to_uppercase(), &format!("{}/", &digest[1..])] {
+            assert!(!is_sha256(text), "{text}");
         }
     }
 

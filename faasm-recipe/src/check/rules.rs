@@ -115,6 +115,9 @@ fn source(report: &mut Report<'_>, directory: &Path, recipe: &Recipe) {
             report.error(key, format!("`{to}` is outside of the source"));
         }
     }
+    if let Some(path) = source.extract_dir.as_ref().filter(|it| !is_inside(it)) {
+        report.error("source/extract_dir", format!("`{path}` is outside of the source"));
+    }
     if let Some(path) = &source.path
         && !directory.join(path).exists()
     {

@@ -144,3 +144,83 @@ fn bad_recipes_are_named() {
     let error = project.lock(&["a"], &Mode::Keep).unwrap_err();
     assert!(error.to_string().contains("b → b"), "{error}");
 }
+
+/// A merge or an edit can leave anything.
+#[test]
+fn a_file_that_does_not_have_what_is_required_is_not_used() {
+    let project = Project::new();
+    let requirements = ["frame", "my-yaml>=6"];
+    let locked = project.lock(&requirements, &Mode::Keep).unwrap();
+    let whole = project.text();
+    let entry = |name: &str| {
+        let begin = whole.find(&format!("[[package]]\nname = \"{name}\"")).unwrap();
+        let end = whole[begin + 1..].find("[[package]]").map_or(whole.len(), |it| begin + 1 + it);
+        whole[begin..end].to_owned()
+    };
+    for changed in [
+        whole.replace(&entry("num"), ""),
+        whole.replace(&entry("my-lib"), ""),
+        whole.replace(&entry("frame"), ""),
+        format!("{whole}\n{}", entry("num")),
+        whole.replace("version = \"6.0\"", "version = \"5.0\""),
+    ] {
+        assert_ne!(changed, whole);
+        fs::write(project.path(), &changed).unwrap();
+        let error = project.lock(&requirements, &Mode::Locked).unwrap_err();
+        assert!(error.to_string().contains("does not have what is required"), "{error}");
+        assert_eq!(names(&project.lock(&requirements, &Mode::Keep).unwrap()), names(&locked));
+        assert_eq!(project.text(), whole);
+    }
+}
+
+/// `six` as it is locked from the index.
+fn with_wheel(file: &str, version: &str, sha256: &str) -> String {
+    format!(
+        "version = 1\npython = \"3.13\"\nrequirements = [\"six\"]\n\n[[package]]\nname = \"six\"\n\
+         version = \"{version}\"\nsource = \"index\"\nfile = \"{file}\"\nsha256 = \"{sha256}\"\n"
+    )
+}
+
+const SIX: &str = "six-1.17.0-py3-none-any.whl";
+
+#[test]
+fn a_wheel_is_the_one_that_its_entry_names() {
+    let project = Project::new();
+    let digest = "0".repeat(64);
+    fs::write(project.path(), with_wheel(SIX, "1.17.0", &digest)).unwrap();
+    assert_eq!(names(&project.lock(&["six"], &Mode::Locked).unwrap()), "six 1.17.0");
+    for (file, version) in [(SIX, "9.9"), ("seven-1.17.0-py3-none-any.whl", "1.17.0"), ("six.whl", "1.17.0")]
+    {
+        fs::write(project.path(), with_wheel(file, version, &digest)).unwrap();
+        assert!(project.lock(&["six"], &Mode::Locked).is_err(), "{file}");
+    }
+    for (file, digest) in [("../six-1.17.0-py3-none-any.whl", digest.as_str()), (SIX, "/tmp/x"), (SIX, "00")]
+    {
+        fs::write(project.path(), with_wheel(file, "1.17.0", digest)).unwrap();
+        let error = project.lock(&["six"], &Mode::Keep).unwrap_err();
+        assert!(error.to_string().contains("hash of `six`"), "{error}");
+    }
+}
+
+#[test]
+fn a_recipe_takes_the_place_of_a_wheel() {
+    let project = Project::new();
+    fs::write(project.path(), with_wheel(SIX, "1.17.0", &"0".repeat(64))).unwrap();
+    project.recipe("six", "package: {name: six, version: 1.16.0}\n");
+    let error = project.lock(&["six"], &Mode::Locked).unwrap_err();
+    assert!(error.to_string().contains("recipes have changed"), "{error}");
+    assert_eq!(names(&project.lock(&["six"], &Mode::Keep).unwrap()), "six 1.16.0");
+}
+
+/// What the index said once is asked again, but what is locked and downloaded will do without.
+#[test]
+fn other_requirements_are_locked_without_the_network() {
+    let project = Project::new();
+    let wheel = project.cx.cache.root().join("downloads");
+    fs::create_dir_all(&wheel).unwrap();
+    let digest = "0".repeat(64);
+    fs::write(wheel.join(format!("metadata-{digest}-{SIX}")), "Metadata-Version: 2.1\nName: six\n").unwrap();
+    fs::write(project.path(), with_wheel(SIX, "1.17.0", &digest)).unwrap();
+    assert_eq!(names(&project.lock(&["six", "num"], &Mode::Keep).unwrap()), "num 2.50, six 1.17.0");
+    assert_eq!(names(&project.lock(&["num"], &Mode::Keep).unwrap()), "num 2.50");
+}

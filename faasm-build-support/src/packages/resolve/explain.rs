@@ -9,8 +9,8 @@ use pubgrub::{
     Term,
 };
 
-use super::Candidates;
 use super::unit::Unit;
+use super::{Candidate, Candidates};
 
 /// A proof in sentences, one for each step. `available` answers the versions that there are of a package.
 pub(super) fn explain(proof: Proof, available: &dyn Fn(&str) -> Candidates) -> String {
@@ -102,6 +102,18 @@ impl ReportFormatter<Unit, Ranges<Version>, String> for Formatter<'_> {
                 let (Unit::Package(name) | Unit::Extra(name, _)) = unit else {
                     return "nothing fits".to_owned();
                 };
+                // Versions that lie in the range, and are not taken all the same.
+                if let Some((version, candidate)) =
+                    (self.available)(name).iter().find(|(version, _)| range.contains(version))
+                {
+                    return if matches!(candidate, Candidate::Wheel(file) if file.is_yanked()) {
+                        format!("{name} {version} was withdrawn")
+                    } else {
+                        format!(
+                            "{name} {version} is a pre-release, which only you can ask for, by `{name}>={version}`"
+                        )
+                    };
+                }
                 let versions: Vec<String> =
                     (self.available)(name).iter().take(5).map(|(version, _)| version.to_string()).collect();
                 let more = if (self.available)(name).len() > versions.len() { ", …" } else { "" };

@@ -29,6 +29,8 @@ ring_b-1.0-py3-none-any.whl
  ring-a
 uses_num-1.0-py3-none-any.whl
  num>=2
+wants_beta-1.0-py3-none-any.whl
+ util>=2.2rc1
 far-1.0-py3-none-any.whl
  util @ https://example.org/util.whl
 ";
@@ -115,6 +117,10 @@ fn conflicts_are_explained() {
             "because web>=2.0 requires util>=2 and you require web>=2, you require util>=2\nand because you require util<2, no versions fit what you require",
         ),
         (
+            &["wants-beta"],
+            "because util 2.2rc1 is a pre-release, which only you can ask for, by `util>=2.2rc1` and wants-beta==1.0 requires util>=2.2rc1, wants-beta==1.0 cannot be used\nand because of wants-beta there is only 1.0, not <1.0 or >1.0 and you require wants-beta, no versions fit what you require",
+        ),
+        (
             &["far"],
             "because far cannot be used: util is wanted from https://example.org/util.whl, and only recipes and the index are used and you require far, no versions fit what you require",
         ),
@@ -122,6 +128,28 @@ fn conflicts_are_explained() {
         let Err(Error::Resolve { explanation, .. }) = resolve_texts(texts, &[]) else { panic!("{texts:?}") };
         assert_eq!(explanation, expected);
     }
+}
+
+#[test]
+fn a_version_without_a_recipe_is_to_get_one() {
+    let error = resolve_texts(&["num<2"], &[]).unwrap_err();
+    assert!(error.hint().unwrap().contains("recipe new num==VERSION"), "{error}");
+    assert_eq!(resolve_texts(&["web>=2", "util<2"], &[]).unwrap_err().hint(), None);
+}
+
+/// Without an index every question takes as long as its retries.
+#[test]
+fn an_index_that_does_not_answer_is_asked_once() {
+    let asked = std::cell::Cell::new(0);
+    let files = |_: &str| {
+        asked.set(asked.get() + 1);
+        Err(Error::OfflineIndex { what: "it".to_owned() })
+    };
+    let metadata = |_: &str, _: &ProjectFile| panic!("there is no file");
+    let requirements: Vec<Requirement> = ["a", "b", "c"].iter().map(|it| it.parse().unwrap()).collect();
+    let index = Index { files: &files, metadata: &metadata };
+    assert!(resolve_with(&index, &recipes(), &requirements, &BTreeMap::new()).is_err());
+    assert_eq!(asked.get(), 1);
 }
 
 #[test]

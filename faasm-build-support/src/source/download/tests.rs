@@ -267,3 +267,15 @@ fn a_full_disk_is_named_and_no_other_mirror_is_asked() {
     assert!(error.hint().unwrap().contains("full"));
     assert!(other.requests().is_empty());
 }
+
+#[test]
+fn nothing_outside_of_the_cache_is_touched() {
+    let mut fixture = Fixture::new();
+    let directory = tempfile::tempdir().unwrap();
+    let victim = directory.path().join("x-file-1.tar.gz");
+    fs::write(&victim, "precious").unwrap();
+    fixture.pin.sha256 = directory.path().join("x").to_str().unwrap().to_owned().leak();
+    let error = fixture.fetch_urls(&[]).unwrap_err();
+    assert!(error.to_string().contains("no name and hash"), "{error}");
+    assert_eq!(fs::read(&victim).unwrap(), b"precious");
+}
