@@ -1,7 +1,7 @@
 //! Bringing `faasm.lock` up to date, and what has changed in it.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,19 @@ pub(crate) fn directory(global: &Global) -> anyhow::Result<PathBuf> {
                 .into())
         }
     }
+}
+
+/// Waits until no other command changes the packages of a package, and holds others up until it is dropped. The directory is what is
+/// locked, since the files in it are replaced.
+pub(crate) fn alone(shell: &Shell, directory: &Path) -> anyhow::Result<File> {
+    let open = || format!("failed to open {}", directory.display());
+    let file = File::open(directory).with_context(open)?;
+    if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+        shell.status("Waiting", "for another command that changes packages");
+        file.lock().with_context(|| format!("failed to lock {}", directory.display()))?;
+    }
+    // Some network file systems cannot lock a directory. There, commands go without, as Cargo's do.
+    Ok(file)
 }
 
 /// Locks the packages of a project and shows what that changed.

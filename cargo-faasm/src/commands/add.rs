@@ -17,6 +17,7 @@ use crate::{locking, manifest};
 
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Add) -> anyhow::Result<ExitCode> {
     let directory = locking::directory(global)?;
+    let _alone = locking::alone(shell, &directory)?;
     let path = directory.join("Cargo.toml");
     let requirements =
         arguments.requirements.iter().map(|it| it.parse()).collect::<Result<Vec<Requirement>, _>>()?;

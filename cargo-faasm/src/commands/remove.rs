@@ -14,6 +14,7 @@ use crate::{locking, manifest};
 
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Remove) -> anyhow::Result<ExitCode> {
     let directory = locking::directory(global)?;
+    let _alone = locking::alone(shell, &directory)?;
     let path = directory.join("Cargo.toml");
     let names: Vec<String> =
         arguments.names.iter().map(|name| normalized(name).unwrap_or_else(|| name.clone())).collect();

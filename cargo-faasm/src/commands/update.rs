@@ -13,6 +13,7 @@ use crate::shell::Shell;
 
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Update) -> anyhow::Result<ExitCode> {
     let directory = locking::directory(global)?;
+    let _alone = locking::alone(shell, &directory)?;
     let project = Project::read(&directory)?;
     let known = lock::read_versions(&directory)?;
     let mut names = std::collections::BTreeSet::new();
