@@ -1,10 +1,13 @@
-//! The commands about Python packages and recipes. All but the last are offline, so that only recipes are looked at.
+//! The commands about Python packages and recipes. All but the last two are offline, so that only recipes are looked at.
 
 mod cli_support;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 
 use cli_support::Place;
+use sha2::{Digest as _, Sha256};
 use snapbox::cmd::OutputAssert;
 
 fn stdout(assert: &OutputAssert) -> String {
@@ -78,6 +81,21 @@ fn packages_are_added_shown_and_removed() {
 }
 
 #[test]
+fn commands_at_the_same_time_lose_nothing() {
+    let place = package();
+    std::thread::scope(|scope| {
+        for name in ["frame", "yam"] {
+            let add = place.faasm(&format!("add --offline {name}"));
+            scope.spawn(move || add.assert().success());
+        }
+    });
+    let manifest = fs::read_to_string(place.path().join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("packages = [\"frame\", \"yam\"]"), "{manifest}");
+    let tree = place.faasm("tree --offline --locked").assert().success();
+    assert_eq!(stdout(&tree), "frame 3.1\n└── num 2.5\nyam 6.0\n└── libyam 0.2\n");
+}
+
+#[test]
 fn requirements_of_files_are_followed() {
     let place = package();
     place.file("requirements.txt", "num>=2 # comment\n");
@@ -123,6 +141,96 @@ fn recipes_are_checked() {
         stderr(&unread).contains("line 3, column 3") && stderr(&unread).contains("did you mean `version`?"),
         "{}",
         stderr(&unread)
+    );
+    place.file(
+        "recipes/bad/meta.yaml",
+        "package: {name: bad, version: '1'}\nsource: {path: ., patches: [patches/fix.patch]}\n",
+    );
+    let missing = place.faasm("add num --offline").assert().code(3);
+    for part in ["recipes/bad/meta.yaml", "`patches/fix.patch`, which is not there"] {
+        assert!(stderr(&missing).contains(part), "{}", stderr(&missing));
+    }
+}
+
+/// A package index with one project, `thing`, of which there is a source archive. Answers its address.
+fn index(files: &[(&str, &str)]) -> String {
+    let mut archive =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (name, text) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, format!("thing-1.0/{name}"), text.as_bytes()).unwrap();
+    }
+    let archive = archive.into_inner().unwrap().finish().unwrap();
+    let hash: String = Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
+    let page = format!("<a href=\"/thing-1.0.tar.gz#sha256={hash}\">thing-1.0.tar.gz</a>");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/simple", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let head: Vec<String> = BufReader::new(&stream)
+                .lines()
+                .map(Result::unwrap)
+                .take_while(|line| !line.is_empty())
+                .collect();
+            let (status, content) = match head[0].split(' ').nth(1).unwrap() {
+                "/simple/thing/" => ("200 OK", page.as_bytes()),
+                "/thing-1.0.tar.gz" => ("200 OK", archive.as_slice()),
+                _ => ("404 Not Found", [].as_slice()),
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                content.len()
+            );
+            stream.write_all(&[head.as_bytes(), content].concat()).unwrap();
+        }
+    });
+    address
+}
+
+/// What is required, and what it is built with as far as there are recipes for it, with which alone it can be built.
+#[test]
+fn recipes_are_written() {
+    let place = package();
+    let index = index(&[
+        (
+            "pyproject.toml",
+            "[build-system]\nrequires = ['setuptools', 'Num>=2', 'yam; python_version<\"3\"']\n",
+        ),
+        (
+            "PKG-INFO",
+            "Metadata-Version: 2.1\nName: Thing\nVersion: 1.0\nSummary: A thing\nLicense: MIT\n\
+             Requires-Dist: num>=2.3\nRequires-Dist: yam; extra == 'all'\n",
+        ),
+    ]);
+    let new = |arguments: &str| {
+        place
+            .faasm(arguments)
+            .env("FAASM_CACHE", place.path().join("cache"))
+            .env("PIP_INDEX_URL", &index)
+            .env("NO_PROXY", "127.0.0.1")
+    };
+    let created = new("recipe new Thing==1.0").assert().success();
+    assert_eq!(stdout(&created), "recipes/thing\n");
+    assert!(stderr(&created).contains("thing 1.0, built by setuptools"), "{}", stderr(&created));
+    let text = fs::read_to_string(place.path().join("recipes/thing/meta.yaml")).unwrap();
+    for part in [
+        "  pypi: thing==1.0\n",
+        "requirements:\n  run:\n    - num>=2.3\n  host:\n    - num\n\n",
+        "  summary: A thing\n  license: MIT\n",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in {text}");
+    }
+    place.faasm("recipe check recipes/thing --offline").assert().success();
+    let again = new("recipe new thing").assert().code(3);
+    assert!(stderr(&again).contains("recipes/thing exists already"), "{}", stderr(&again));
+    let other = new("recipe new thing==2.0").assert().failure();
+    assert!(
+        stderr(&other).contains("no source and no pure Python wheel of version 2.0"),
+        "{}",
+        stderr(&other)
     );
 }
 

@@ -50,7 +50,8 @@ fn new(
     };
     let steps = Steps::new(*shell, format);
     let cx = image::context(global, &steps)?;
-    let draft = packages::draft(&cx, name, version.as_ref())?;
+    let draft =
+        packages::draft(&cx, name, version.as_ref(), &around(global, fs::canonicalize(folder).ok())?)?;
     drop(steps);
 
     let directory = folder.join(draft.recipe.name());
@@ -187,10 +188,11 @@ fn build(
 
 /// Folders with recipes that the one in `directory` may need: those beside it, and those of the package around.
 fn folders(global: &Global, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut folders = Vec::new();
-    if let Some(parent) = fs::canonicalize(directory).ok().and_then(|it| it.parent().map(Path::to_path_buf)) {
-        folders.push(parent);
-    }
+    around(global, fs::canonicalize(directory).ok().and_then(|it| it.parent().map(Path::to_path_buf)))
+}
+
+fn around(global: &Global, beside: Option<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
+    let mut folders = Vec::from_iter(beside);
     if let Place::Package(package) = package::locate(global)? {
         folders.extend(Project::read(package.directory())?.recipe_folders);
     }

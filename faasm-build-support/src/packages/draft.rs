@@ -1,15 +1,16 @@
 //! Writing a first recipe for a package of the index.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use faasm_recipe::{Environment, Recipe, Requirement};
 use pep440_rs::{Version, VersionSpecifiers};
-use serde::Deserialize;
 
-use super::file_name;
+use super::build::BuildSystem;
 use super::metadata::Metadata;
+use super::{file_name, recipes};
 use crate::cpython;
 use crate::error::{Error, Result};
 use crate::progress::Context;
@@ -28,12 +29,12 @@ pub struct Draft {
 }
 
 /// Writes a recipe for a package: of this version, or of the newest release that our Python can run. The source archive is
-/// taken where there is one, and a wheel in pure Python otherwise.
+/// taken where there is one, and a wheel in pure Python otherwise. `folders` have recipes of packages that it may be built with.
 ///
 /// # Errors
 ///
 /// When the index does not have the package, that version, or a file of it that can be used.
-pub fn draft(cx: &Context, name: &str, version: Option<&Version>) -> Result<Draft> {
+pub fn draft(cx: &Context, name: &str, version: Option<&Version>, folders: &[PathBuf]) -> Result<Draft> {
     let refuse = |reason: String| Error::Lookup { what: format!("the package {name}"), reason };
     let project =
         faasm_recipe::normalized(name).ok_or_else(|| refuse("that is no package's name".to_owned()))?;
@@ -54,7 +55,7 @@ pub fn draft(cx: &Context, name: &str, version: Option<&Version>) -> Result<Draf
     let pure = files.iter().find(|it| file_name::pure_wheel(&it.name).as_ref() == Some(&version));
     let metadata = metadata(cx, &project, &files, &version, unpacked.path())?;
     let top = if is_wheel { unpacked.path().to_path_buf() } else { only_directory(unpacked.path())? };
-    let backend = if is_wheel { None } else { Some(backend(&top)?) };
+    let system = if is_wheel { None } else { Some(BuildSystem::read(&top)?) };
 
     let mut recipe = Recipe::default();
     recipe.package.name.clone_from(&project);
@@ -68,13 +69,20 @@ pub fn draft(cx: &Context, name: &str, version: Option<&Version>) -> Result<Draf
             recipe.requirements.run.push(Requirement { marker: None, ..requirement }.to_string());
         }
     }
-    if backend.as_deref().is_some_and(|it| ["maturin", "setuptools_rust"].contains(&it)) {
-        recipe.requirements.executable.push("rustup".to_owned());
+    if let Some(system) = &system {
+        // What has a recipe has headers or libraries for the target. Those of this machine must not take their place.
+        let known = recipes::readable(cx, folders)?;
+        let with =
+            system.requirements().filter(|it| it.applies(&environment, &[]) && known.contains_key(&it.name));
+        recipe.requirements.host = with.map(|it| it.name).collect::<BTreeSet<_>>().into_iter().collect();
+        if system.uses_rust() {
+            recipe.requirements.executable.push("rustup".to_owned());
+        }
     }
     recipe.about.home = metadata.home();
     recipe.about.summary = metadata.first("summary").map(|it| it.lines().collect::<Vec<_>>().join(" "));
     recipe.about.license = metadata.license();
-    Ok(Draft { recipe, backend, is_pure: pure.is_some() })
+    Ok(Draft { recipe, backend: system.as_ref().map(backend), is_pure: pure.is_some() })
 }
 
 /// The version that is to be built, and its best file.
@@ -139,33 +147,9 @@ fn metadata(
     Ok(Metadata::parse(&text))
 }
 
-/// The module that builds a source, without what is below it: `hatchling` for `hatchling.build`.
-fn backend(source: &Path) -> Result<String> {
-    #[derive(Deserialize)]
-    struct PyProject {
-        #[serde(rename = "build-system")]
-        build_system: Option<BuildSystem>,
-    }
-    #[derive(Deserialize)]
-    struct BuildSystem {
-        #[serde(default)]
-        requires: Vec<String>,
-        #[serde(rename = "build-backend")]
-        build_backend: Option<String>,
-    }
-    let path = source.join("pyproject.toml");
-    let default = || "setuptools".to_owned();
-    let Ok(text) = fs::read_to_string(&path) else { return Ok(default()) };
-    let project: PyProject = toml::from_str(&text)
-        .map_err(|error| Error::Manifest { path: path.clone(), reason: error.message().to_owned() })?;
-    let Some(system) = project.build_system else { return Ok(default()) };
-    let names: Vec<String> =
-        system.requires.iter().filter_map(|it| Some(it.parse::<Requirement>().ok()?.name)).collect();
-    if names.iter().any(|it| it == "setuptools-rust") {
-        return Ok("setuptools_rust".to_owned());
-    }
-    let module = system.build_backend.unwrap_or_else(default);
-    Ok(module.split(['.', ':']).next().unwrap_or_default().to_owned())
+/// What builds a source, for people.
+fn backend(system: &BuildSystem) -> String {
+    if system.is_setuptools_rust() { "setuptools_rust".to_owned() } else { system.module().to_owned() }
 }
 
 fn only_directory(directory: &Path) -> Result<PathBuf> {
@@ -186,31 +170,4 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = read().map_err(Error::io("read the directory", directory))?;
     paths.sort();
     Ok(paths)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn backends_are_recognised() {
-        for (text, expected) in [
-            ("", "setuptools"),
-            ("[project]\nname = 'x'", "setuptools"),
-            ("[build-system]\nrequires = ['setuptools', 'Cython>=3']", "setuptools"),
-            ("[build-system]\nbuild-backend = 'setuptools.build_meta:__legacy__'", "setuptools"),
-            (
-                "[build-system]\nrequires = ['setuptools', 'setuptools_rust']\nbuild-backend = 'setuptools.build_meta'",
-                "setuptools_rust",
-            ),
-            ("[build-system]\nrequires = ['maturin>=1,<2']\nbuild-backend = 'maturin'", "maturin"),
-            ("[build-system]\nbuild-backend = 'mesonpy'", "mesonpy"),
-            ("[build-system]\nbuild-backend = 'hatchling.build'", "hatchling"),
-        ] {
-            let directory = tempfile::tempdir().unwrap();
-            fs::write(directory.path().join("pyproject.toml"), text).unwrap();
-            assert_eq!(backend(directory.path()).unwrap(), expected, "{text}");
-        }
-        assert_eq!(backend(tempfile::tempdir().unwrap().path()).unwrap(), "setuptools");
-    }
 }

@@ -104,19 +104,37 @@ fn directories(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// The SHA-256 of all that a recipe says, files that it names included.
 pub(crate) fn hash(directory: &Path, recipe: &Recipe) -> Result<String> {
-    let extras = recipe.source.extras.iter().map(|(from, _)| from);
-    let mut key = Key::new().file(FILE_NAME, &directory.join(FILE_NAME))?;
-    for name in recipe.source.patches.iter().chain(extras) {
-        key = key.file(name, &directory.join(name))?;
+    let key = Key::new().file(FILE_NAME, &directory.join(FILE_NAME))?;
+    Ok(with_files(key, directory, recipe)?.hex())
+}
+
+/// A key with the files that a recipe names.
+pub(crate) fn with_files(mut key: Key, directory: &Path, recipe: &Recipe) -> Result<Key> {
+    let source = &recipe.source;
+    let there = |name: &str| {
+        let path = directory.join(name);
+        let missing = || faasm_recipe::Error::Syntax {
+            path: directory.join(FILE_NAME),
+            place: None,
+            reason: format!("it names `{name}`, which is not there"),
+            suggestion: None,
+        };
+        if path.exists() { Ok(path) } else { Err(missing()) }
+    };
+    for name in source.patches.iter().chain(source.extras.iter().map(|(from, _)| from)) {
+        key = key.file(name, &there(name)?)?;
     }
-    if let Some(wheel) = recipe.source.path.as_ref().filter(|_| recipe.source.is_wheel()) {
-        key = key.file(&wheel.to_string_lossy(), &directory.join(wheel))?;
-    } else if let Some(path) = &recipe.source.path {
-        for (name, content) in fs_util::read_tree(&directory.join(path))? {
-            key = key.content(&name, content);
+    if let Some(path) = &source.path {
+        let (name, path) = (path.to_string_lossy(), there(&path.to_string_lossy())?);
+        if source.is_wheel() {
+            key = key.file(&name, &path)?;
+        } else {
+            for (name, content) in fs_util::read_tree(&path)? {
+                key = key.content(&name, content);
+            }
         }
     }
-    Ok(key.hex())
+    Ok(key)
 }
 
 /// The directory with the crate's recipes.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use faasm_recipe::Requirement;
 use serde::Deserialize;
 
 use super::Package;
@@ -21,7 +22,7 @@ const LEGACY_BACKEND: &str = "setuptools.build_meta:__legacy__";
 /// The part of `pyproject.toml` that says how a source is built.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(default, rename_all = "kebab-case")]
-pub(super) struct BuildSystem {
+pub(in crate::packages) struct BuildSystem {
     requires: Vec<String>,
     build_backend: String,
     backend_path: Vec<String>,
@@ -45,7 +46,7 @@ struct PyProject {
 
 impl BuildSystem {
     /// Reads the `pyproject.toml` of a source. A source may do without one.
-    pub(super) fn read(source: &Path) -> Result<Self> {
+    pub(in crate::packages) fn read(source: &Path) -> Result<Self> {
         let path = source.join("pyproject.toml");
         if !path.exists() {
             return Ok(Self::default());
@@ -56,14 +57,24 @@ impl BuildSystem {
         Ok(project.build_system)
     }
 
-    fn is(&self, module: &str) -> bool {
-        self.build_backend.split(['.', ':']).next() == Some(module)
+    /// The module that builds, without what is below it: `hatchling` for `hatchling.build`.
+    pub(in crate::packages) fn module(&self) -> &str {
+        self.build_backend.split(['.', ':']).next().unwrap_or_default()
+    }
+
+    /// What it is built with, but what cannot be understood.
+    pub(in crate::packages) fn requirements(&self) -> impl Iterator<Item = Requirement> {
+        self.requires.iter().filter_map(|text| text.parse().ok())
+    }
+
+    /// Whether setuptools compile Rust.
+    pub(in crate::packages) fn is_setuptools_rust(&self) -> bool {
+        self.requirements().any(|it| it.name == "setuptools-rust")
     }
 
     /// Whether it compiles Rust.
-    pub(super) fn uses_rust(&self) -> bool {
-        let name = |text: &String| Some(text.parse::<faasm_recipe::Requirement>().ok()?.name);
-        self.is("maturin") || self.requires.iter().filter_map(name).any(|it| it == "setuptools-rust")
+    pub(in crate::packages) fn uses_rust(&self) -> bool {
+        self.module() == "maturin" || self.is_setuptools_rust()
     }
 }
 
@@ -128,13 +139,13 @@ impl Build<'_> {
     fn settings(&self, system: &BuildSystem) -> BTreeMap<String, Vec<String>> {
         let mut settings: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut add = |name: &str, value: String| settings.entry(name.to_owned()).or_default().push(value);
-        if system.is("mesonpy") {
+        if system.module() == "mesonpy" {
             add("setup-args", format!("--cross-file={}", self.environment.cross_file().display()));
             // A directory of its own would be gone before anybody could look at the log in it.
             add("build-dir", self.environment.build_directory().display().to_string());
             add("compile-args", format!("-j{}", self.cx.jobs));
         }
-        if system.is("maturin") && self.source.join("Cargo.lock").is_file() {
+        if system.module() == "maturin" && self.source.join("Cargo.lock").is_file() {
             add("maturin.build-args", "--locked".to_owned());
         }
         for (name, value) in self.settings {
@@ -189,13 +200,18 @@ mod tests {
             BuildSystem::read(directory.path())
         };
         assert_eq!(BuildSystem::read(directory.path()).unwrap(), BuildSystem::default());
+        assert_eq!(BuildSystem::default().module(), "setuptools");
         assert_eq!(read("[project]\nname = 'x'").unwrap(), BuildSystem::default());
         let own = read("[build-system]\nrequires = ['a']\nbuild-backend = 'mesonpy'\nbackend-path = ['.']")
             .unwrap();
-        assert!(own.is("mesonpy") && own.requires == ["a"] && own.backend_path == ["."]);
+        assert!(own.module() == "mesonpy" && own.requires == ["a"] && own.backend_path == ["."]);
         assert_eq!(read("[build-system]\nrequires = ['a']").unwrap().build_backend, LEGACY_BACKEND);
         assert!(!own.uses_rust());
-        assert!(read("[build-system]\nrequires = ['setuptools_rust>=1']").unwrap().uses_rust());
+        let setuptools = read("[build-system]\nrequires = ['setuptools', 'setuptools_rust>=1']").unwrap();
+        assert!(setuptools.uses_rust() && setuptools.is_setuptools_rust());
+        let maturin =
+            read("[build-system]\nrequires = ['maturin>=1,<2']\nbuild-backend = 'maturin'").unwrap();
+        assert!(maturin.uses_rust() && !maturin.is_setuptools_rust());
         let error = read("[build-system]\nrequires = 1").unwrap_err().to_string();
         assert!(error.contains("pyproject.toml") && error.contains("line 2"), "{error}");
     }

@@ -14,6 +14,7 @@ mod tags;
 mod wheel;
 mod wrapper;
 
+pub(super) use backend::BuildSystem;
 pub(crate) use collect::init_symbol;
 
 use std::collections::BTreeSet;
@@ -28,7 +29,7 @@ use crate::command;
 use crate::cpython::{self, Native, Wasm};
 use crate::error::{Error, Result};
 use crate::fs_util;
-use crate::packages::{file_name, install, wheel as unpacked};
+use crate::packages::{file_name, install, recipes, wheel as unpacked};
 use crate::progress::Context;
 use crate::toolchain::{self, Cxx, Substitutes, Toolchain};
 
@@ -252,17 +253,7 @@ fn key(tools: &Tools, recipe: &Recipe, folder: &Path, host: &[Package]) -> Resul
         let kind = if package.site().is_dir() { "host package" } else { "host" };
         key = key.value(&format!("{kind} {}", package.name), package.key.hex());
     }
-    for name in recipe.source.patches.iter().chain(recipe.source.extras.iter().map(|(from, _)| from)) {
-        key = key.file(name, &folder.join(name))?;
-    }
-    if let Some(path) = recipe.source.path.as_ref().filter(|_| recipe.source.is_wheel()) {
-        key = key.file(&path.to_string_lossy(), &folder.join(path))?;
-    } else if let Some(path) = &recipe.source.path {
-        for (name, content) in fs_util::read_tree(&folder.join(path))? {
-            key = key.content(&name, content);
-        }
-    }
-    Ok(key)
+    recipes::with_files(key, folder, recipe)
 }
 
 /// Appends to a log what configuration tools have written to theirs, which says more than what they print.
