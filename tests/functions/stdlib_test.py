@@ -26,6 +26,7 @@ import struct
 import subprocess
 import sys
 import textwrap
+import threading
 import typing
 import unicodedata
 import weakref
@@ -220,6 +221,11 @@ def check_processes():
             assert error.errno == errno.ENOTSUP, arguments
         else:
             raise AssertionError(arguments)
+
+
+@check
+def check_threading():
+    assert threading.get_native_id() == threading.current_thread().native_id == threading.get_ident()
 
 
 def faasm_main():

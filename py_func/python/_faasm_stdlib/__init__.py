@@ -7,7 +7,12 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 
 # Which module here completes which of the standard library. asyncio's is the one that has the event loop of the platform.
-_COMPLETED = {"asyncio.unix_events": "loop", "socket": "sockets", "subprocess": "processes"}
+_COMPLETED = {
+    "asyncio.unix_events": "loop",
+    "socket": "sockets",
+    "subprocess": "processes",
+    "threading": "threads",
+}
 
 
 class _Finder:
