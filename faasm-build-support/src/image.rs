@@ -23,7 +23,7 @@ use crate::progress::Context;
 use crate::script;
 use crate::toolchain;
 
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 /// An image that is about to be built.
 ///

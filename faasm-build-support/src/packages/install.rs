@@ -1,5 +1,6 @@
 //! What of a package goes into an image.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -9,12 +10,12 @@ use crate::error::{Error, Result};
 use crate::fs_util;
 
 /// Files that only people, type checkers and compilers read.
-const LEFT_OUT_EXTENSIONS: [&str; 8] = ["a", "c", "h", "hpp", "pxd", "pyi", "pyx", "so"];
+const LEFT_OUT_EXTENSIONS: [&str; 9] = ["a", "c", "cpp", "h", "hpp", "pxd", "pyi", "pyx", "so"];
 
 /// Puts what is below `site` into `root`, without what no program needs. Which tests are among that, `build` says.
 pub(crate) fn install(site: &Path, root: &Path, build: &Build) -> Result<()> {
     fs::create_dir_all(root).map_err(Error::io("create the directory", root))?;
-    for_each(site, "", false, build, &mut |path, relative| {
+    for_each(site, build, &mut |path, relative| {
         let to = root.join(relative);
         let parent = to.parent().unwrap_or(root);
         fs::create_dir_all(parent).map_err(Error::io("create the directory", parent))?;
@@ -25,24 +26,44 @@ pub(crate) fn install(site: &Path, root: &Path, build: &Build) -> Result<()> {
 /// The bytes of what [`install`] puts into an image.
 pub(crate) fn size(site: &Path, build: &Build) -> Result<u64> {
     let mut size = 0;
-    for_each(site, "", false, build, &mut |path, _| {
+    for_each(site, build, &mut |path, _| {
         size += path.metadata().map_err(Error::io("read", path))?.len();
         Ok(())
     })?;
     Ok(size)
 }
 
-/// Calls `act` with each file that is needed, and its path below that of the package. `prefix` is that of `site`, with a slash at
-/// its end, and `in_tests` whether that is within a directory of tests.
-fn for_each(
-    site: &Path,
-    prefix: &str,
+/// Calls `act` with each file that is needed, and its path below `site`.
+fn for_each(site: &Path, build: &Build, act: &mut impl FnMut(&Path, &str) -> Result<()>) -> Result<()> {
+    let mut files = Vec::new();
+    list(site, "", false, &mut files)?;
+    let mut imported = BTreeSet::new();
+    for file in files.iter().filter(|it| !it.in_tests && it.relative.ends_with(".py")) {
+        let text =
+            fs::read(site.join(&file.relative)).map_err(Error::io("read", site.join(&file.relative)))?;
+        imported.extend(imported_tests(&String::from_utf8_lossy(&text), &file.relative));
+    }
+    for file in files {
+        let is_imported = || imported.iter().any(|it| file.relative.starts_with(it));
+        if !is_test(&file.relative, file.in_tests, build) || is_imported() {
+            act(&site.join(&file.relative), &file.relative)?;
+        }
+    }
+    Ok(())
+}
+
+/// A file of a package.
+struct File {
+    /// Its path below that of the package.
+    relative: String,
+    /// Whether it is within a directory of tests.
     in_tests: bool,
-    build: &Build,
-    act: &mut impl FnMut(&Path, &str) -> Result<()>,
-) -> Result<()> {
-    for entry in fs::read_dir(site).map_err(Error::io("read the directory", site))? {
-        let entry = entry.map_err(Error::io("read the directory", site))?;
+}
+
+/// Finds the files that others read than people and compilers. `prefix` is the path of `directory`, with a slash at its end.
+fn list(directory: &Path, prefix: &str, in_tests: bool, files: &mut Vec<File>) -> Result<()> {
+    for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
+        let entry = entry.map_err(Error::io("read the directory", directory))?;
         let (path, name) = (entry.path(), entry.file_name());
         let relative = format!("{prefix}{}", name.to_string_lossy());
         if path.is_dir() {
@@ -50,13 +71,49 @@ fn for_each(
                 // At the top, a directory of that name is a package that people ask for by it, as is a module.
                 let is_below = !prefix.is_empty();
                 let has_tests = name == "tests" || (name == "test" && has_tests(&path)?);
-                for_each(&path, &format!("{relative}/"), in_tests || (is_below && has_tests), build, act)?;
+                list(&path, &format!("{relative}/"), in_tests || (is_below && has_tests), files)?;
             }
-        } else if !is_left_out(&path) && !is_test(&relative, in_tests, build) {
-            act(&path, &relative)?;
+        } else if !is_left_out(&path) {
+            files.push(File { relative, in_tests });
         }
     }
     Ok(())
+}
+
+/// The directories of tests, with a slash at their ends, that a module needs to be imported: bottleneck has such. `relative` is the path
+/// of the module. What is imported later, in a function for example, is not looked for, since most of that runs the tests.
+fn imported_tests(text: &str, relative: &str) -> Vec<String> {
+    let mut modules = Vec::new();
+    for line in text.lines() {
+        let words = |text: &str| {
+            text.split(',')
+                .filter_map(|it| Some(it.split_whitespace().next()?.to_owned()))
+                .collect::<Vec<_>>()
+        };
+        if let Some(names) = line.strip_prefix("import ") {
+            modules.extend(words(names));
+        } else if let Some((from, names)) =
+            line.strip_prefix("from ").and_then(|it| it.split_once(" import "))
+        {
+            let name = from.trim().trim_start_matches('.');
+            let up = from.trim().len() - name.len();
+            let around: Vec<&str> = relative.split('/').collect();
+            let mut base: Vec<&str> = if up == 0 {
+                Vec::new()
+            } else {
+                around.iter().take(around.len().saturating_sub(up)).copied().collect()
+            };
+            base.extend(name.split('.').filter(|it| !it.is_empty()));
+            let base = base.join(".");
+            modules.extend(words(names).iter().map(|it| format!("{base}.{it}")));
+        }
+    }
+    let directory = |module: &String| {
+        let parts: Vec<&str> = module.split('.').collect();
+        let place = parts.iter().skip(1).position(|it| ["test", "tests"].contains(it))?;
+        Some(parts.iter().take(place + 2).map(|it| format!("{it}/")).collect::<String>())
+    };
+    modules.iter().filter_map(directory).collect()
 }
 
 fn is_left_out(path: &Path) -> bool {
@@ -173,6 +230,52 @@ mod tests {
         all.extend(needed);
         all.sort_unstable();
         assert_eq!(installed(true), all);
+    }
+
+    #[test]
+    fn tests_that_are_imported_are_known() {
+        for (text, expected) in [
+            ("from a.b.tests.util import get, b", &["a/b/tests/", "a/b/tests/"][..]),
+            ("import os, a.tests.x as y", &["a/tests/"]),
+            ("from . import tests, x", &["a/b/tests/"]),
+            ("from .tests import x", &["a/b/tests/"]),
+            ("from ..test.deep import x", &["a/test/"]),
+            ("from .. import test", &["a/test/"]),
+            ("from .....far.tests import x", &["far/tests/"]),
+            ("from .testing import x", &[]),
+            ("import tests.x", &[]),
+            ("def run():\n    from .tests import x", &[]),
+            ("from\nimport\nfrom x import", &[]),
+        ] {
+            assert_eq!(imported_tests(text, "a/b/c.py"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn tests_that_are_imported_are_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let site = directory.path().join("site");
+        for (path, text) in [
+            ("a/__init__.py", "from a.tests.util import x"),
+            ("a/tests/util.py", "from .deep import y"),
+            ("a/tests/deep/__init__.py", "y = 1"),
+            ("a/b/tests/x.py", "from a.c.tests import x"),
+            ("a/c/tests/x.py", ""),
+        ] {
+            let path = site.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let root = directory.path().join("root");
+        install(&site, &root, &Build::default()).unwrap();
+        for (path, is_there) in [
+            ("a/tests/util.py", true),
+            ("a/tests/deep/__init__.py", true),
+            ("a/b/tests", false),
+            ("a/c", false),
+        ] {
+            assert_eq!(root.join(path).exists(), is_there, "{path}");
+        }
     }
 
     #[test]
