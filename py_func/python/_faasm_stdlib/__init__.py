@@ -1,10 +1,10 @@
 """Completes modules of the standard library for the sandbox when they are imported, and not before: importing this package costs
-next to nothing; asyncio itself takes longer than most functions.
+next to nothing; asyncio itself takes longer than most functions. It also has importing find what is a part of the interpreter here.
 """
 
 import sys
 from importlib import import_module
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 
 # Which module here completes which of the standard library. asyncio's is the one that has the event loop of the platform.
 _COMPLETED = {
@@ -34,4 +34,16 @@ class _Finder:
         return spec
 
 
+class _Packages:
+    """Finds packages that have nothing but extension modules. Elsewhere their directory is enough for them to be found; here these modules
+    have no files."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if any(module.startswith(name + ".") for module in sys.builtin_module_names):
+            return ModuleSpec(name, None, is_package=True)
+        return None
+
+
 sys.meta_path.insert(0, _Finder)
+sys.meta_path.append(_Packages)

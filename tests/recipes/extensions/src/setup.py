@@ -12,7 +12,7 @@ with tempfile.TemporaryDirectory() as directory:
             file.write(source)
         subprocess.run([os.environ[compiler], path, "-lgreeting", "-o", os.path.join(directory, "probe")], check=True)
 
-# Two modules with the same names of everything, and a C library that both are linked with.
+# Two modules with the same names of everything, and a C library that both are linked with. The package of the second has nothing else.
 setup(
     ext_modules=[
         Extension(f"extensions.{name}._native", ["native.c"], define_macros=[("NUMBER", number)], libraries=["greeting"])

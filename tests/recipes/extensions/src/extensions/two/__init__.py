@@ -1,1 +1,0 @@
-"""A package with an extension module."""
