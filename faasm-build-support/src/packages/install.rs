@@ -38,7 +38,7 @@ fn for_each(site: &Path, build: &Build, act: &mut impl FnMut(&Path, &str) -> Res
     let mut files = Vec::new();
     list(site, "", false, &mut files)?;
     let mut imported = BTreeSet::new();
-    for file in files.iter().filter(|it| !it.in_tests && it.relative.ends_with(".py")) {
+    for file in files.iter().filter(|it| !it.in_tests && it.relative.ends_with("/__init__.py")) {
         let text =
             fs::read(site.join(&file.relative)).map_err(Error::io("read", site.join(&file.relative)))?;
         imported.extend(imported_tests(&String::from_utf8_lossy(&text), &file.relative));
@@ -80,8 +80,8 @@ fn list(directory: &Path, prefix: &str, in_tests: bool, files: &mut Vec<File>) -
     Ok(())
 }
 
-/// The directories of tests, with a slash at their ends, that a module needs to be imported: bottleneck has such. `relative` is the path
-/// of the module. What is imported later, in a function for example, is not looked for, since most of that runs the tests.
+/// The directories of tests, with a slash at their ends, that a package imports when it is imported: bottleneck has such. `relative` is
+/// the path of its `__init__.py`. What only some modules import is not looked for, since these mostly are benchmarks and the like.
 fn imported_tests(text: &str, relative: &str) -> Vec<String> {
     let mut modules = Vec::new();
     for line in text.lines() {
@@ -247,7 +247,7 @@ mod tests {
             ("def run():\n    from .tests import x", &[]),
             ("from\nimport\nfrom x import", &[]),
         ] {
-            assert_eq!(imported_tests(text, "a/b/c.py"), expected, "{text}");
+            assert_eq!(imported_tests(text, "a/b/__init__.py"), expected, "{text}");
         }
     }
 
@@ -260,6 +260,7 @@ mod tests {
             ("a/tests/util.py", "from .deep import y"),
             ("a/tests/deep/__init__.py", "y = 1"),
             ("a/b/tests/x.py", "from a.c.tests import x"),
+            ("a/bench.py", "from a.c.tests import x"),
             ("a/c/tests/x.py", ""),
         ] {
             let path = site.join(path);
