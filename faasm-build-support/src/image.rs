@@ -3,6 +3,7 @@
 mod initialise;
 pub(crate) mod manifest;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use crate::fs_util;
 use crate::link::{self, Extensions, GuestSources};
 use crate::packages::build::Tools;
 use crate::packages::lock::{self, Locked};
-use crate::packages::{Project, Recipes, select};
+use crate::packages::{Hashes, Project, Recipes, select};
 use crate::progress::Context;
 use crate::script;
 use crate::toolchain;
@@ -39,6 +40,8 @@ const RECIPE: &str = "3";
 pub struct Image {
     guest: GuestSources,
     packages: Vec<String>,
+    /// What files of packages may be like, by the packages' names.
+    hashes: BTreeMap<String, Hashes>,
     recipe_folders: Vec<PathBuf>,
     /// Normalised names.
     whole_packages: Vec<String>,
@@ -54,6 +57,7 @@ impl Image {
         Self {
             guest,
             packages: Vec::new(),
+            hashes: BTreeMap::new(),
             recipe_folders: Vec::new(),
             whole_packages: Vec::new(),
             lock_directory: None,
@@ -83,6 +87,7 @@ impl Image {
         Ok(Self {
             guest: GuestSources::read(&guest)?,
             packages: project.requirements.iter().map(ToString::to_string).collect(),
+            hashes: project.hashes,
             recipe_folders: project.recipe_folders,
             whole_packages: Vec::new(),
             lock_directory: Some(package),
@@ -241,7 +246,8 @@ impl Image {
             self.packages.iter().map(|it| it.parse()).collect::<Result<Vec<Requirement>, _>>()?;
         match &self.lock_directory {
             Some(directory) => {
-                lock::read_or_resolve(cx, directory, recipes, &requirements, &lock::Mode::from_env()?)
+                let mode = lock::Mode::from_env()?;
+                lock::read_or_resolve(cx, directory, recipes, &requirements, &self.hashes, &mode)
             }
             None => lock::resolve(cx, recipes, &requirements),
         }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file_name;
 use super::recipes::{Found, Recipes};
+use super::requirements_file::Hashes;
 use super::resolve::{self, Candidate, Chosen};
 use crate::cpython;
 use crate::error::{Error, Result};
@@ -82,17 +83,19 @@ pub enum Source {
 }
 
 /// The packages that `requirements` come to, as the lock file in `directory` has them. If it does not answer that, versions are
-/// chosen and the file is written. Nothing required is no reason to have a file. The result is sorted by name.
+/// chosen and the file is written. Nothing required is no reason to have a file. The result is sorted by name. `hashes` are those that
+/// packages may have, by their normalised names.
 ///
 /// # Errors
 ///
-/// When no versions fit, a package is not available, the file cannot be read or written, or would have to change although
-/// `mode` is [`Mode::Locked`].
+/// When no versions fit, a package is not available or has another hash, the file cannot be read or written, or would have to change
+/// although `mode` is [`Mode::Locked`].
 pub fn read_or_resolve(
     cx: &Context,
     directory: &Path,
     recipes: &Recipes,
     requirements: &[Requirement],
+    hashes: &BTreeMap<String, Hashes>,
     mode: &Mode,
 ) -> Result<Vec<Locked>> {
     let path = directory.join(FILE_NAME);
@@ -102,6 +105,7 @@ pub fn read_or_resolve(
     if let Some(locked) =
         old.as_ref().filter(|_| !updates).and_then(|old| answer(old, requirements, &wanted, recipes))
     {
+        check_hashes(&locked, hashes)?;
         return Ok(locked);
     }
     if *mode == Mode::Locked && !(old.is_none() && wanted.is_empty()) {
@@ -116,6 +120,7 @@ pub fn read_or_resolve(
     let preferred = preferred(old.as_ref(), mode);
     let chosen = resolve::resolve(cx, recipes, requirements, &preferred, &known(old.as_ref()))?;
     let locked = with_libraries(chosen, recipes)?;
+    check_hashes(&locked, hashes)?;
     let file = File {
         version: FORMAT,
         python: cpython::SHORT_VERSION.to_owned(),
@@ -124,6 +129,25 @@ pub fn read_or_resolve(
     };
     write(&path, &file, old.as_ref())?;
     Ok(locked)
+}
+
+/// What is used must be what files with requirements have hashes of: a wheel, or the source that a recipe is for.
+fn check_hashes(locked: &[Locked], hashes: &BTreeMap<String, Hashes>) -> Result<()> {
+    for Locked { name, version, source, .. } in locked {
+        let Some(Hashes { path, sha256: allowed }) = hashes.get(name) else { continue };
+        let (what, sha256) = match source {
+            Source::Wheel { file, sha256 } => (file.clone(), Some(sha256)),
+            Source::Recipe(found) => {
+                (format!("the source of {name} {version}"), found.recipe.source.sha256.as_ref())
+            }
+        };
+        if !sha256.is_some_and(|it| allowed.contains(it)) {
+            let has = sha256.map_or_else(|| "no hash".to_owned(), |it| format!("the hash sha256:{it}"));
+            let reason = format!("{what}, which would be used, has {has}, and `{name}` may not have that");
+            return Err(Error::Manifest { path: path.clone(), reason });
+        }
+    }
+    Ok(())
 }
 
 /// The packages that `requirements` come to, without a file.

@@ -19,4 +19,5 @@ pub use draft::{Draft, draft};
 pub use export::export;
 pub use project::Project;
 pub use recipes::{Found, Recipes, readable as readable_recipes};
+pub use requirements_file::Hashes;
 pub use select::{build_recipe, unpack_source};

@@ -1,5 +1,6 @@
 //! What a Cargo package says about its Python packages.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use faasm_recipe::Requirement;
 
 use super::lock::{self, Locked, Mode};
 use super::recipes::Recipes;
-use super::requirements_file;
+use super::requirements_file::{self, Hashes, Requirements};
 use crate::error::{Error, Result};
 use crate::image::manifest;
 use crate::progress::Context;
@@ -19,6 +20,8 @@ pub struct Project {
     pub directory: PathBuf,
     /// What is required: by `packages`, then by the files in `requirements`.
     pub requirements: Vec<Requirement>,
+    /// The hashes that files of packages may have, by the packages' normalised names, where such files say them.
+    pub hashes: BTreeMap<String, Hashes>,
     /// Folders with further recipes.
     pub recipe_folders: Vec<PathBuf>,
     /// Files besides the `Cargo.toml` that say what is required, those that such files name included.
@@ -45,21 +48,21 @@ impl Project {
     pub fn parse(directory: &Path, text: &str) -> Result<Self> {
         let path = directory.join("Cargo.toml");
         let settings = manifest::parse(&path, text)?;
-        let mut requirements = Vec::new();
+        let mut found = Requirements::default();
         for text in &settings.packages {
             let refuse = |error| Error::Manifest {
                 path: path.clone(),
                 reason: format!("in `packages`, cannot {error}"),
             };
-            requirements.push(text.parse::<Requirement>().map_err(refuse)?);
+            found.required.push(text.parse().map_err(refuse)?);
         }
         let below = |paths: &[PathBuf]| paths.iter().map(|it| directory.join(it)).collect::<Vec<_>>();
-        let mut files = Vec::new();
         for file in below(&settings.requirements) {
-            requirements.extend(requirements_file::read(&file, &mut files)?);
+            requirements_file::read(&file, &mut found)?;
         }
         let recipe_folders = below(&settings.recipe_dirs);
-        Ok(Self { directory: directory.to_path_buf(), requirements, recipe_folders, files })
+        let Requirements { required: requirements, hashes, files } = found;
+        Ok(Self { directory: directory.to_path_buf(), requirements, hashes, recipe_folders, files })
     }
 
     /// The packages that this comes to: see [`lock::read_or_resolve`].
@@ -69,7 +72,7 @@ impl Project {
     /// When recipes cannot be read, and those of [`lock::read_or_resolve`].
     pub fn lock(&self, cx: &Context, mode: &Mode) -> Result<Vec<Locked>> {
         let recipes = Recipes::load(cx, &self.recipe_folders)?;
-        lock::read_or_resolve(cx, &self.directory, &recipes, &self.requirements, mode)
+        lock::read_or_resolve(cx, &self.directory, &recipes, &self.requirements, &self.hashes, mode)
     }
 }
 

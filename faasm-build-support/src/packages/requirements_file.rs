@@ -1,5 +1,6 @@
 //! Requirements in the files that Python projects have: `requirements.txt` and `pyproject.toml`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,20 +12,39 @@ use crate::error::{Error, Result};
 /// How deep files may name each other.
 const MAX_DEPTH: usize = 8;
 
-/// The requirements in a file: `project.dependencies` of a `.toml`, the lines of any other. `-r` in the latter names a further
-/// file, and hashes there are not looked at, since `faasm.lock` has those of what is used. `files` gets what was read.
+/// What files say.
+#[derive(Debug, Default)]
+pub(super) struct Requirements {
+    /// What they require.
+    pub(super) required: Vec<Requirement>,
+    /// The hashes that files of packages may have, by the packages' normalised names, if not any will do.
+    pub(super) hashes: BTreeMap<String, Hashes>,
+    /// What was read.
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// The hashes that the files of a package may have.
+#[derive(Clone, Debug)]
+pub struct Hashes {
+    /// Where that is said.
+    pub path: PathBuf,
+    /// SHA-256 in lowercase hexadecimal.
+    pub sha256: BTreeSet<String>,
+}
+
+/// Adds the requirements in a file: `project.dependencies` of a `.toml`, the lines of any other. `-r` in the latter names a further
+/// file, and `--hash` a hash.
 ///
 /// # Errors
 ///
 /// When the file cannot be read, or says something that is neither a requirement nor without effect here.
-pub(super) fn read(path: &Path, files: &mut Vec<PathBuf>) -> Result<Vec<Requirement>> {
+pub(super) fn read(path: &Path, found: &mut Requirements) -> Result<()> {
     if path.extension().is_some_and(|it| it == "toml") {
-        files.push(path.to_path_buf());
-        return in_project(path);
+        found.files.push(path.to_path_buf());
+        found.required.extend(in_project(path)?);
+        return Ok(());
     }
-    let mut requirements = Vec::new();
-    in_lines(path, 0, &mut requirements, files)?;
-    Ok(requirements)
+    in_lines(path, 0, found)
 }
 
 /// See <https://packaging.python.org/en/latest/specifications/pyproject-toml/#dependencies-optional-dependencies>.
@@ -54,14 +74,9 @@ fn in_project(path: &Path) -> Result<Vec<Requirement>> {
 }
 
 /// See <https://pip.pypa.io/en/stable/reference/requirements-file-format/>.
-fn in_lines(
-    path: &Path,
-    depth: usize,
-    requirements: &mut Vec<Requirement>,
-    files: &mut Vec<PathBuf>,
-) -> Result<()> {
+fn in_lines(path: &Path, depth: usize, found: &mut Requirements) -> Result<()> {
     let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-    files.push(path.to_path_buf());
+    found.files.push(path.to_path_buf());
     let mut pending = String::new();
     let mut lines = text.trim_start_matches('\u{feff}').lines().enumerate().peekable();
     while let Some((number, line)) = lines.next() {
@@ -78,7 +93,8 @@ fn in_lines(
         let whole = std::mem::take(&mut pending);
         let line = without_comment(&whole).trim();
         // Options of a requirement follow it; `--hash` is the usual one.
-        let line = line.split_once(" --").map_or(line, |(requirement, _)| requirement).trim();
+        let (line, options) = line.split_once(" --").unwrap_or((line, ""));
+        let line = line.trim();
         if line.is_empty() {
             continue;
         }
@@ -87,13 +103,26 @@ fn in_lines(
                 return Err(refuse(format!("`{file}` is one file too deep; do they name each other?")));
             }
             let path = path.parent().unwrap_or(Path::new("")).join(file);
-            in_lines(&path, depth + 1, requirements, files)?;
+            in_lines(&path, depth + 1, found)?;
         } else if line.starts_with('-') {
             return Err(refuse(format!(
                 "the option `{line}` is not supported; packages come from recipes and the package index of this machine"
             )));
         } else {
-            requirements.push(line.parse().map_err(|error| refuse(format!("cannot {error}")))?);
+            let requirement: Requirement = line.parse().map_err(|error| refuse(format!("cannot {error}")))?;
+            let hashes = options.split(" --").filter_map(|it| option(it.trim(), &["hash"]));
+            let (known, others): (Vec<&str>, Vec<&str>) = hashes.partition(|it| it.starts_with("sha256:"));
+            if let ([], [other, ..]) = (known.as_slice(), others.as_slice()) {
+                return Err(refuse(format!(
+                    "`{other}` is not compared, and there is no hash `sha256:…` beside it"
+                )));
+            }
+            if !known.is_empty() {
+                let none = || Hashes { path: path.to_path_buf(), sha256: BTreeSet::new() };
+                let hashes = found.hashes.entry(requirement.name.clone()).or_insert_with(none);
+                hashes.sha256.extend(known.iter().map(|it| it.trim_start_matches("sha256:").to_lowercase()));
+            }
+            found.required.push(requirement);
         }
     }
     Ok(())
@@ -125,8 +154,14 @@ mod tests {
         fs::write(directory.path().join("more-still.txt"), "attrs\n").unwrap();
         fs::write(directory.path().join("loop.txt"), "-r loop.txt\n").unwrap();
         fs::write(directory.path().join(name), text).unwrap();
-        let requirements = read(&directory.path().join(name), &mut Vec::new())?;
-        Ok(requirements.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        let mut found = Requirements::default();
+        read(&directory.path().join(name), &mut found)?;
+        let hashes = |name: &String| {
+            let hashes = found.hashes.get(name).into_iter().flat_map(|it| &it.sha256);
+            hashes.map(|it| format!(" {it}")).collect::<String>()
+        };
+        let texts = found.required.iter().map(|it| format!("{it}{}", hashes(&it.name)));
+        Ok(texts.collect::<Vec<_>>().join(", "))
     }
 
     #[test]
@@ -137,7 +172,11 @@ mod tests {
                 "# comment\n\nNumPy>=2 # why\n  pyyaml==6.0 ; python_version > '3'\n",
                 "numpy>=2, pyyaml==6.0; python_version > '3'",
             ),
-            ("requirements.txt", "a==1 \\\n  --hash=sha256:00 \\\n  --hash=sha256:11\nb\n", "a==1, b"),
+            (
+                "requirements.txt",
+                "a==1 \\\n  --hash=sha256:0A \\\n  --hash sha256:11 --hash=sha512:2\nb --config-settings=x\n",
+                "a==1 0a 11, b",
+            ),
             (
                 "r.in",
                 "-r more.txt\n--requirement=more-still.txt\nb @ https://x/#egg=b\n",
@@ -162,6 +201,7 @@ mod tests {
             ("requirements.txt", "a\n./local\n", "line 2: cannot use the requirement `./local`"),
             ("requirements.txt", "-e .\n", "line 1: the option `-e .`"),
             ("requirements.txt", "--index-url https://x\n", "--index-url"),
+            ("requirements.txt", "a==1 --hash=md5:00\n", "line 1: `md5:00` is not compared"),
             ("requirements.txt", "-r loop.txt\n", "name each other"),
             ("requirements.txt", "-r missing.txt\n", "missing.txt"),
             ("pyproject.toml", "[project]\ndependencies = ['a b']", "`a b`"),

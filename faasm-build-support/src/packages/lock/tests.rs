@@ -40,7 +40,16 @@ impl Project {
 
     fn lock(&self, requirements: &[&str], mode: &Mode) -> Result<Vec<Locked>> {
         let requirements: Vec<Requirement> = requirements.iter().map(|it| it.parse().unwrap()).collect();
-        read_or_resolve(&self.cx, self.directory.path(), &self.recipes(), &requirements, mode)
+        self.lock_with(&BTreeMap::new(), &requirements, mode)
+    }
+
+    fn lock_with(
+        &self,
+        hashes: &BTreeMap<String, Hashes>,
+        requirements: &[Requirement],
+        mode: &Mode,
+    ) -> Result<Vec<Locked>> {
+        read_or_resolve(&self.cx, self.directory.path(), &self.recipes(), requirements, hashes, mode)
     }
 
     fn path(&self) -> PathBuf {
@@ -223,4 +232,26 @@ fn other_requirements_are_locked_without_the_network() {
     fs::write(project.path(), with_wheel(SIX, "1.17.0", &digest)).unwrap();
     assert_eq!(names(&project.lock(&["six", "num"], &Mode::Keep).unwrap()), "num 2.50, six 1.17.0");
     assert_eq!(names(&project.lock(&["num"], &Mode::Keep).unwrap()), "num 2.50");
+}
+
+#[test]
+fn other_hashes_are_refused() {
+    let project = Project::new();
+    let requirements: Vec<Requirement> = ["frame", "my-yaml"].map(|it| it.parse().unwrap()).to_vec();
+    let lock = |name: &str, sha256: &[&str], mode: &Mode| {
+        let sha256 = sha256.iter().map(|it| (*it).to_owned()).collect();
+        let hashes = Hashes { path: "requirements.txt".into(), sha256 };
+        project.lock_with(&BTreeMap::from([(name.to_owned(), hashes)]), &requirements, mode)
+    };
+    // Whether versions are chosen or read. `num` is there because `frame` requires it, and `frame` has no source to compare.
+    for (mode, there) in [(Mode::Keep, false), (Mode::Keep, true), (Mode::Locked, true)] {
+        for (name, part) in [("num", "hash sha256:aa, and `num` may not have that"), ("frame", "has no hash")]
+        {
+            let error = lock(name, &["bb"], &mode).unwrap_err().to_string();
+            assert!(error.contains("requirements.txt") && error.contains(part), "{error}");
+        }
+        assert_eq!(project.path().exists(), there);
+        assert!(lock("num", &["bb", "aa"], &mode).is_ok());
+        assert!(lock("else", &[], &mode).is_ok());
+    }
 }
