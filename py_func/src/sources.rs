@@ -12,10 +12,10 @@ pub const GUEST_SOURCES: &[(&str, &str)] =
 
 /// Paths below `site-packages`, and contents.
 pub const PYTHON_SOURCES: &[(&str, &str)] = files!(
-    "python": "_faasm_stdlib/__init__.py", "_faasm_stdlib/loop.py", "_faasm_stdlib/processes.py",
-    "_faasm_stdlib/sockets.py", "_faasm_stdlib/threads.py", "faasm/__init__.py", "faasm/_guest.py", "faasm/_local.py",
-    "faasm/_numpy.py", "faasm/logging.py", "faasm/py.typed", "faasm/state.py", "faasm/testing.py", "fcntl.py",
-    "mmap.py", "pwd.py", "pyfaasm/__init__.py", "pyfaasm/_numpy_blocks.py", "pyfaasm/_plain_blocks.py",
+    "python": "_faasm_stdlib/__init__.py", "_faasm_stdlib/libraries.py", "_faasm_stdlib/loop.py",
+    "_faasm_stdlib/processes.py", "_faasm_stdlib/sockets.py", "_faasm_stdlib/threads.py", "faasm/__init__.py",
+    "faasm/_guest.py", "faasm/_local.py", "faasm/_numpy.py", "faasm/logging.py", "faasm/py.typed", "faasm/state.py",
+    "faasm/testing.py", "fcntl.py", "mmap.py", "pwd.py", "pyfaasm/__init__.py", "pyfaasm/_numpy_blocks.py", "pyfaasm/_plain_blocks.py",
     "pyfaasm/config.py", "pyfaasm/core.py", "pyfaasm/matrix.py", "pyfaasm/matrix_data.py"
 );
 

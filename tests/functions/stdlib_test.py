@@ -3,6 +3,7 @@
 import bz2
 import collections
 import csv
+import ctypes.util
 import dataclasses
 import datetime
 import decimal
@@ -221,6 +222,11 @@ def check_processes():
             assert error.errno == errno.ENOTSUP, arguments
         else:
             raise AssertionError(arguments)
+
+
+@check
+def check_libraries():
+    assert ctypes.util.dllist() == []
 
 
 @check

@@ -99,7 +99,7 @@ fn cases() {
     let runtime = limits().memory_limit(256 << 20).build().unwrap();
     let cases = [
         ("lang_test", "large square 11; shape 2; shape 1; n with 1; 1..3; singleton; other"),
-        ("stdlib_test", "14 checks"),
+        ("stdlib_test", "15 checks"),
         ("pyc_check", "all from byte code"),
         ("deltablue", "19 224775"),
     ];

@@ -9,6 +9,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 # Which module here completes which of the standard library. asyncio's is the one that has the event loop of the platform.
 _COMPLETED = {
     "asyncio.unix_events": "loop",
+    "ctypes.util": "libraries",
     "socket": "sockets",
     "subprocess": "processes",
     "threading": "threads",
