@@ -24,7 +24,7 @@ use crate::progress::Context;
 use crate::script;
 use crate::toolchain;
 
-const RECIPE: &str = "3";
+const RECIPE: &str = "4";
 
 /// An image that is about to be built.
 ///

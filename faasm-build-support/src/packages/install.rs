@@ -37,12 +37,7 @@ pub(crate) fn size(site: &Path, build: &Build) -> Result<u64> {
 fn for_each(site: &Path, build: &Build, act: &mut impl FnMut(&Path, &str) -> Result<()>) -> Result<()> {
     let mut files = Vec::new();
     list(site, "", false, &mut files)?;
-    let mut imported = BTreeSet::new();
-    for file in files.iter().filter(|it| !it.in_tests && it.relative.ends_with("/__init__.py")) {
-        let text =
-            fs::read(site.join(&file.relative)).map_err(Error::io("read", site.join(&file.relative)))?;
-        imported.extend(imported_tests(&String::from_utf8_lossy(&text), &file.relative));
-    }
+    let imported = imported(site, &files)?;
     for file in files {
         let is_imported = || imported.iter().any(|it| file.relative.starts_with(it));
         if !is_test(&file.relative, file.in_tests, build) || is_imported() {
@@ -80,40 +75,73 @@ fn list(directory: &Path, prefix: &str, in_tests: bool, files: &mut Vec<File>) -
     Ok(())
 }
 
-/// The directories of tests, with a slash at their ends, that a package imports when it is imported: bottleneck has such. `relative` is
-/// the path of its `__init__.py`. What only some modules import is not looked for, since these mostly are benchmarks and the like.
+/// The beginnings of the paths of tests that a package imports when it is imported, as bottleneck and SQLAlchemy do: by the
+/// `__init__.py` of what is no test, and by the tests that are imported. What only other modules import is not looked for, since these
+/// mostly are benchmarks and the like.
+fn imported(site: &Path, files: &[File]) -> Result<BTreeSet<String>> {
+    let mut imported = BTreeSet::new();
+    let (mut next, mut rest): (Vec<&File>, Vec<&File>) = files
+        .iter()
+        .filter(|it| it.relative.ends_with(".py"))
+        .partition(|it| !it.in_tests && it.relative.ends_with("/__init__.py"));
+    while !next.is_empty() {
+        for File { relative, .. } in next {
+            let text = fs::read(site.join(relative)).map_err(Error::io("read", site.join(relative)))?;
+            imported.extend(imported_tests(&String::from_utf8_lossy(&text), relative));
+        }
+        (next, rest) =
+            rest.into_iter().partition(|file| imported.iter().any(|it| file.relative.starts_with(it)));
+    }
+    Ok(imported)
+}
+
+/// The tests that a module imports at its top level: directories with a slash at their ends, and files. `relative` is the module's path.
 fn imported_tests(text: &str, relative: &str) -> Vec<String> {
+    let test = |module: &String| {
+        let parts: Vec<&str> = module.split('.').collect();
+        let upto = |place: usize| parts.iter().take(place + 2).copied().collect::<Vec<_>>().join("/");
+        let mut below = parts.iter().skip(1);
+        if let Some(place) = below.clone().position(|it| ["test", "tests"].contains(it)) {
+            return Some(format!("{}/", upto(place)));
+        }
+        below.position(|it| it.starts_with("test_")).map(|place| format!("{}.py", upto(place)))
+    };
+    imported_modules(text, relative).iter().filter_map(test).collect()
+}
+
+/// What a module may import at its top level; of `from a import b` both `a` and `a.b`.
+fn imported_modules(text: &str, relative: &str) -> Vec<String> {
+    let words = |text: &str| {
+        let names = text.trim_matches(|it: char| it.is_whitespace() || "()\\".contains(it)).split(',');
+        names.filter_map(|it| Some(it.split_whitespace().next()?.to_owned())).collect::<Vec<_>>()
+    };
     let mut modules = Vec::new();
-    for line in text.lines() {
-        let words = |text: &str| {
-            text.split(',')
-                .filter_map(|it| Some(it.split_whitespace().next()?.to_owned()))
-                .collect::<Vec<_>>()
-        };
+    let mut lines = text.lines().map(|it| it.split('#').next().unwrap_or_default().trim_end());
+    while let Some(line) = lines.next() {
         if let Some(names) = line.strip_prefix("import ") {
             modules.extend(words(names));
-        } else if let Some((from, names)) =
-            line.strip_prefix("from ").and_then(|it| it.split_once(" import "))
-        {
-            let name = from.trim().trim_start_matches('.');
-            let up = from.trim().len() - name.len();
-            let around: Vec<&str> = relative.split('/').collect();
-            let mut base: Vec<&str> = if up == 0 {
-                Vec::new()
-            } else {
-                around.iter().take(around.len().saturating_sub(up)).copied().collect()
-            };
-            base.extend(name.split('.').filter(|it| !it.is_empty()));
-            let base = base.join(".");
-            modules.extend(words(names).iter().map(|it| format!("{base}.{it}")));
         }
+        let Some((from, names)) = line.strip_prefix("from ").and_then(|it| it.split_once(" import ")) else {
+            continue;
+        };
+        let mut names = names.to_owned();
+        while names.ends_with('\\') || (names.starts_with('(') && !names.ends_with(')')) {
+            let Some(line) = lines.next() else { break };
+            names = format!("{}{line}", names.trim_end_matches('\\'));
+        }
+        let name = from.trim().trim_start_matches('.');
+        let up = from.trim().len() - name.len();
+        let around: Vec<&str> = relative.split('/').collect();
+        let mut base: Vec<&str> = Vec::new();
+        if up > 0 {
+            base.extend(around.iter().take(around.len().saturating_sub(up)));
+        }
+        base.extend(name.split('.').filter(|it| !it.is_empty()));
+        let base = base.join(".");
+        modules.extend(words(&names).iter().map(|it| format!("{base}.{it}")));
+        modules.push(base);
     }
-    let directory = |module: &String| {
-        let parts: Vec<&str> = module.split('.').collect();
-        let place = parts.iter().skip(1).position(|it| ["test", "tests"].contains(it))?;
-        Some(parts.iter().take(place + 2).map(|it| format!("{it}/")).collect::<String>())
-    };
-    modules.iter().filter_map(directory).collect()
+    modules
 }
 
 fn is_left_out(path: &Path) -> bool {
@@ -235,19 +263,29 @@ mod tests {
     #[test]
     fn tests_that_are_imported_are_known() {
         for (text, expected) in [
-            ("from a.b.tests.util import get, b", &["a/b/tests/", "a/b/tests/"][..]),
+            ("from a.b.tests.util import get, b", &["a/b/tests/"][..]),
             ("import os, a.tests.x as y", &["a/tests/"]),
             ("from . import tests, x", &["a/b/tests/"]),
+            (
+                "from . import (  # why\n    x,  # that\n    tests as t,\n)\nimport a.test",
+                &["a/b/tests/", "a/test/"],
+            ),
+            ("from . import x, \\\n    tests", &["a/b/tests/"]),
+            ("from a import (tests, x)", &["a/tests/"]),
             ("from .tests import x", &["a/b/tests/"]),
             ("from ..test.deep import x", &["a/test/"]),
             ("from .. import test", &["a/test/"]),
             ("from .....far.tests import x", &["far/tests/"]),
+            ("from .test_x import *", &["a/b/test_x.py"]),
+            ("from . import test_x", &["a/b/test_x.py"]),
             ("from .testing import x", &[]),
-            ("import tests.x", &[]),
+            ("import tests.x, test_x", &[]),
             ("def run():\n    from .tests import x", &[]),
-            ("from\nimport\nfrom x import", &[]),
+            ("from\nimport\nfrom x import\nfrom x import (", &[]),
         ] {
-            assert_eq!(imported_tests(text, "a/b/__init__.py"), expected, "{text}");
+            let mut found = imported_tests(text, "a/b/__init__.py");
+            found.dedup();
+            assert_eq!(found, expected, "{text}");
         }
     }
 
@@ -256,7 +294,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let site = directory.path().join("site");
         for (path, text) in [
-            ("a/__init__.py", "from a.tests.util import x"),
+            ("a/__init__.py", "from a.tests.util import x\nfrom .test_tool import z"),
+            ("a/test_tool.py", "from .d.tests import z"),
+            ("a/test_else.py", ""),
+            ("a/d/tests/__init__.py", "z = 1"),
             ("a/tests/util.py", "from .deep import y"),
             ("a/tests/deep/__init__.py", "y = 1"),
             ("a/b/tests/x.py", "from a.c.tests import x"),
@@ -270,6 +311,9 @@ mod tests {
         let root = directory.path().join("root");
         install(&site, &root, &Build::default()).unwrap();
         for (path, is_there) in [
+            ("a/test_tool.py", true),
+            ("a/test_else.py", false),
+            ("a/d/tests/__init__.py", true),
             ("a/tests/util.py", true),
             ("a/tests/deep/__init__.py", true),
             ("a/b/tests", false),
