@@ -132,8 +132,8 @@ pub(crate) fn ask_for_reports_of_panics() {
     }));
 }
 
-/// Messages of the libraries continue "failed to …".
-fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+/// An error without its causes. Messages of the libraries continue "failed to …".
+pub(crate) fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
     let is_fragment = error.is::<BuildError>()
         || error.is::<faasm_recipe::Error>()
         || error.is::<faasm_recipe::BadRequirement>()

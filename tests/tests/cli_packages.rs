@@ -194,10 +194,11 @@ fn index(files: &[(&str, &str)]) -> String {
 #[test]
 fn recipes_are_written() {
     let place = package();
+    let manifest = fs::read_to_string(place.path().join("Cargo.toml")).unwrap();
     let index = index(&[
         (
             "pyproject.toml",
-            "[build-system]\nrequires = ['setuptools', 'Num>=2', 'yam; python_version<\"3\"']\n",
+            "[build-system]\nrequires = ['setuptools', 'Num>=2', 'libyam', 'thing', 'yam; python_version<\"3\"']\n",
         ),
         (
             "PKG-INFO",
@@ -224,8 +225,19 @@ fn recipes_are_written() {
         assert!(text.contains(part), "{part:?} is missing in {text}");
     }
     place.faasm("recipe check recipes/thing --offline").assert().success();
+    // With the recipe that there is now.
     let again = new("recipe new thing").assert().code(3);
     assert!(stderr(&again).contains("recipes/thing exists already"), "{}", stderr(&again));
+    // Without a folder of recipes, and whatever is wrong with the package.
+    fs::remove_dir_all(place.path().join("recipes")).unwrap();
+    let first = new("recipe new thing").assert().success();
+    assert!(!stderr(&first).contains("warning"), "{}", stderr(&first));
+    place.file(
+        "Cargo.toml",
+        manifest.replace("[\"recipes\"]", "['recipes', 'else']\nrequirements = ['missing.txt']"),
+    );
+    let beside = new("recipe new thing --dir more").assert().success();
+    assert!(stderr(&beside).contains("are not looked at: failed to read"), "{}", stderr(&beside));
     let other = new("recipe new thing==2.0").assert().failure();
     assert!(
         stderr(&other).contains("no source and no pure Python wheel of version 2.0"),

@@ -10,7 +10,7 @@ use faasm_recipe::{FILE_NAME, Finding, Severity};
 use serde_json::json;
 
 use crate::cli::{Format, Global, Recipe, RecipeAction};
-use crate::error::{Exit, input};
+use crate::error::{Exit, input, sentence};
 use crate::package::{self, Place};
 use crate::progress::Steps;
 use crate::shell::{self, Shell};
@@ -48,10 +48,16 @@ fn new(
         }
         None => (package, None),
     };
+    // What is wrong with the package around is no reason to have no recipe, nor that its folder of recipes is not there yet.
+    let mut folders = around(global, fs::canonicalize(folder).ok()).unwrap_or_else(|error| {
+        let reason = sentence(error.as_ref());
+        shell.warn(format_args!("recipes of the package here are not looked at: {reason}"));
+        Vec::new()
+    });
+    folders.retain(|it| it.is_dir());
     let steps = Steps::new(*shell, format);
     let cx = image::context(global, &steps)?;
-    let draft =
-        packages::draft(&cx, name, version.as_ref(), &around(global, fs::canonicalize(folder).ok())?)?;
+    let draft = packages::draft(&cx, name, version.as_ref(), &folders)?;
     drop(steps);
 
     let directory = folder.join(draft.recipe.name());

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
-use faasm_recipe::{Environment, Recipe, Requirement};
+use faasm_recipe::{Environment, PackageType, Recipe, Requirement};
 use pep440_rs::{Version, VersionSpecifiers};
 
 use super::build::BuildSystem;
@@ -70,11 +70,16 @@ pub fn draft(cx: &Context, name: &str, version: Option<&Version>, folders: &[Pat
         }
     }
     if let Some(system) = &system {
-        // What has a recipe has headers or libraries for the target. Those of this machine must not take their place.
+        // A package with a recipe may have headers or libraries, and those for this machine must not be taken. C libraries are not on
+        // the index: what has the name of one there is another thing, as `blis` is.
         let known = recipes::readable(cx, folders)?;
-        let with =
-            system.requirements().filter(|it| it.applies(&environment, &[]) && known.contains_key(&it.name));
-        recipe.requirements.host = with.map(|it| it.name).collect::<BTreeSet<_>>().into_iter().collect();
+        let is_built = |name: &String| {
+            known.get(name).is_some_and(|it| {
+                it.build.package_type == PackageType::Package && !it.package.disabled && *name != project
+            })
+        };
+        let with = system.requirements().filter(|it| it.applies(&environment, &[])).map(|it| it.name);
+        recipe.requirements.host = with.filter(is_built).collect::<BTreeSet<_>>().into_iter().collect();
         if system.uses_rust() {
             recipe.requirements.executable.push("rustup".to_owned());
         }
