@@ -14,8 +14,8 @@ use pep440_rs::Version;
 use serde::{Deserialize, Serialize};
 
 use super::file_name;
+use super::hashes::{self, Hashes};
 use super::recipes::{Found, Recipes};
-use super::requirements_file::Hashes;
 use super::resolve::{self, Candidate, Chosen};
 use crate::cpython;
 use crate::error::{Error, Result};
@@ -105,7 +105,7 @@ pub fn read_or_resolve(
     if let Some(locked) =
         old.as_ref().filter(|_| !updates).and_then(|old| answer(old, requirements, &wanted, recipes))
     {
-        check_hashes(&locked, hashes)?;
+        hashes::check(&locked, hashes)?;
         return Ok(locked);
     }
     if *mode == Mode::Locked && !(old.is_none() && wanted.is_empty()) {
@@ -120,7 +120,7 @@ pub fn read_or_resolve(
     let preferred = preferred(old.as_ref(), mode);
     let chosen = resolve::resolve(cx, recipes, requirements, &preferred, &known(old.as_ref()))?;
     let locked = with_libraries(chosen, recipes)?;
-    check_hashes(&locked, hashes)?;
+    hashes::check(&locked, hashes)?;
     let file = File {
         version: FORMAT,
         python: cpython::SHORT_VERSION.to_owned(),
@@ -129,25 +129,6 @@ pub fn read_or_resolve(
     };
     write(&path, &file, old.as_ref())?;
     Ok(locked)
-}
-
-/// What is used must be what files with requirements have hashes of: a wheel, or the source that a recipe is for.
-fn check_hashes(locked: &[Locked], hashes: &BTreeMap<String, Hashes>) -> Result<()> {
-    for Locked { name, version, source, .. } in locked {
-        let Some(Hashes { path, sha256: allowed }) = hashes.get(name) else { continue };
-        let (what, sha256) = match source {
-            Source::Wheel { file, sha256 } => (file.clone(), Some(sha256)),
-            Source::Recipe(found) => {
-                (format!("the source of {name} {version}"), found.recipe.source.sha256.as_ref())
-            }
-        };
-        if !sha256.is_some_and(|it| allowed.contains(it)) {
-            let has = sha256.map_or_else(|| "no hash".to_owned(), |it| format!("the hash sha256:{it}"));
-            let reason = format!("{what}, which would be used, has {has}, and `{name}` may not have that");
-            return Err(Error::Manifest { path: path.clone(), reason });
-        }
-    }
-    Ok(())
 }
 
 /// The packages that `requirements` come to, without a file.

@@ -4,6 +4,7 @@ pub mod build;
 mod draft;
 mod export;
 mod file_name;
+mod hashes;
 pub(crate) mod inittab;
 pub(crate) mod install;
 pub mod lock;
@@ -17,7 +18,7 @@ mod wheel;
 
 pub use draft::{Draft, draft};
 pub use export::export;
+pub use hashes::Hashes;
 pub use project::Project;
 pub use recipes::{Found, Recipes, readable as readable_recipes};
-pub use requirements_file::Hashes;
 pub use select::{build_recipe, unpack_source};

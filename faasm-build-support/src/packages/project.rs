@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use faasm_recipe::Requirement;
 
+use super::hashes::Hashes;
 use super::lock::{self, Locked, Mode};
 use super::recipes::Recipes;
-use super::requirements_file::{self, Hashes, Requirements};
+use super::requirements_file::{self, Requirements};
 use crate::error::{Error, Result};
 use crate::image::manifest;
 use crate::progress::Context;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use faasm_recipe::Requirement;
 use serde::Deserialize;
 
+use super::hashes::Hashes;
 use crate::error::{Error, Result};
 
 /// How deep files may name each other.
@@ -21,15 +22,6 @@ pub(super) struct Requirements {
     pub(super) hashes: BTreeMap<String, Hashes>,
     /// What was read.
     pub(super) files: Vec<PathBuf>,
-}
-
-/// The hashes that the files of a package may have.
-#[derive(Clone, Debug)]
-pub struct Hashes {
-    /// Where that is said.
-    pub path: PathBuf,
-    /// SHA-256 in lowercase hexadecimal.
-    pub sha256: BTreeSet<String>,
 }
 
 /// Adds the requirements in a file: `project.dependencies` of a `.toml`, the lines of any other. `-r` in the latter names a further
