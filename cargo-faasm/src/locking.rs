@@ -30,7 +30,8 @@ pub(crate) fn directory(global: &Global) -> anyhow::Result<PathBuf> {
 }
 
 /// Waits until no other command changes the packages of a package, and holds others up until it is dropped. The directory is what is
-/// locked, since the files in it are replaced.
+/// locked, since the files in it are replaced. Builds do not wait: the lock file that they write is replaced as a whole, and answers what
+/// they have read, or is written anew.
 pub(crate) fn alone(shell: &Shell, directory: &Path) -> anyhow::Result<File> {
     let open = || format!("failed to open {}", directory.display());
     let file = File::open(directory).with_context(open)?;

@@ -11,8 +11,10 @@ use crate::locking;
 use crate::shell::{self, Shell};
 
 pub(super) fn run(shell: &Shell, global: &Global, arguments: &Tree) -> anyhow::Result<ExitCode> {
-    let project = Project::read(&locking::directory(global)?)?;
+    let directory = locking::directory(global)?;
     let mode = if arguments.locked { Mode::Locked } else { Mode::from_env()? };
+    let _alone = (mode != Mode::Locked).then(|| locking::alone(shell, &directory)).transpose()?;
+    let project = Project::read(&directory)?;
     // What the lock file's change writes as JSON is not what was asked for.
     let locked = locking::lock(shell, global, Format::Human, &project, &mode)?;
     match arguments.message.format {
