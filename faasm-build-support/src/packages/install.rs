@@ -6,6 +6,7 @@ use std::path::Path;
 
 use faasm_recipe::Build;
 
+use super::imports;
 use crate::error::{Error, Result};
 use crate::fs_util;
 
@@ -75,9 +76,9 @@ fn list(directory: &Path, prefix: &str, in_tests: bool, files: &mut Vec<File>) -
     Ok(())
 }
 
-/// The beginnings of the paths of tests that a package imports when it is imported, as bottleneck and SQLAlchemy do: by the
-/// `__init__.py` of what is no test, and by the tests that are imported. What only other modules import is not looked for, since these
-/// mostly are benchmarks and the like.
+/// The beginnings of the paths of tests that packages import when they are imported, as those of bottleneck and SQLAlchemy do: by the
+/// `__init__.py` of what is no test, and by the tests that are imported. What only other modules import is not looked for, since most of
+/// these are benchmarks and the like.
 fn imported(site: &Path, files: &[File]) -> Result<BTreeSet<String>> {
     let mut imported = BTreeSet::new();
     let (mut next, mut rest): (Vec<&File>, Vec<&File>) = files
@@ -95,53 +96,28 @@ fn imported(site: &Path, files: &[File]) -> Result<BTreeSet<String>> {
     Ok(imported)
 }
 
-/// The tests that a module imports at its top level: directories with a slash at their ends, and files. `relative` is the module's path.
+/// The tests among what a module imports: directories with a slash at their ends, and files. `relative` is the module's path.
 fn imported_tests(text: &str, relative: &str) -> Vec<String> {
-    let test = |module: &String| {
-        let parts: Vec<&str> = module.split('.').collect();
-        let upto = |place: usize| parts.iter().take(place + 2).copied().collect::<Vec<_>>().join("/");
-        let mut below = parts.iter().skip(1);
-        if let Some(place) = below.clone().position(|it| ["test", "tests"].contains(it)) {
-            return Some(format!("{}/", upto(place)));
+    let mut tests = Vec::new();
+    for module in imports::imported(text, relative) {
+        let mut path = String::new();
+        for (depth, part) in module.split('.').enumerate() {
+            path.push_str(part);
+            if depth > 0 && is_test_module(part) {
+                tests.push(format!("{path}.py"));
+            }
+            path.push('/');
+            if depth > 0 && ["test", "tests"].contains(&part) {
+                tests.push(path);
+                break;
+            }
         }
-        below.position(|it| it.starts_with("test_")).map(|place| format!("{}.py", upto(place)))
-    };
-    imported_modules(text, relative).iter().filter_map(test).collect()
+    }
+    tests
 }
 
-/// What a module may import at its top level; of `from a import b` both `a` and `a.b`.
-fn imported_modules(text: &str, relative: &str) -> Vec<String> {
-    let words = |text: &str| {
-        let names = text.trim_matches(|it: char| it.is_whitespace() || "()\\".contains(it)).split(',');
-        names.filter_map(|it| Some(it.split_whitespace().next()?.to_owned())).collect::<Vec<_>>()
-    };
-    let mut modules = Vec::new();
-    let mut lines = text.lines().map(|it| it.split('#').next().unwrap_or_default().trim_end());
-    while let Some(line) = lines.next() {
-        if let Some(names) = line.strip_prefix("import ") {
-            modules.extend(words(names));
-        }
-        let Some((from, names)) = line.strip_prefix("from ").and_then(|it| it.split_once(" import ")) else {
-            continue;
-        };
-        let mut names = names.to_owned();
-        while names.ends_with('\\') || (names.starts_with('(') && !names.ends_with(')')) {
-            let Some(line) = lines.next() else { break };
-            names = format!("{}{line}", names.trim_end_matches('\\'));
-        }
-        let name = from.trim().trim_start_matches('.');
-        let up = from.trim().len() - name.len();
-        let around: Vec<&str> = relative.split('/').collect();
-        let mut base: Vec<&str> = Vec::new();
-        if up > 0 {
-            base.extend(around.iter().take(around.len().saturating_sub(up)));
-        }
-        base.extend(name.split('.').filter(|it| !it.is_empty()));
-        let base = base.join(".");
-        modules.extend(words(&names).iter().map(|it| format!("{base}.{it}")));
-        modules.push(base);
-    }
-    modules
+fn is_test_module(name: &str) -> bool {
+    name == "conftest" || name.starts_with("test_")
 }
 
 fn is_left_out(path: &Path) -> bool {
@@ -170,9 +146,8 @@ fn is_test(path: &str, in_tests: bool, build: &Build) -> bool {
     if !build.unvendor_tests || build.retain_test_patterns.iter().any(|it| matches(it, path)) {
         return false;
     }
-    let is_module = path.rsplit_once('/').is_some_and(|(_, file)| {
-        file == "conftest.py" || (file.starts_with("test_") && file.ends_with(".py"))
-    });
+    let is_module =
+        path.rsplit_once('/').and_then(|(_, file)| file.strip_suffix(".py")).is_some_and(is_test_module);
     in_tests || is_module
 }
 
@@ -263,29 +238,17 @@ mod tests {
     #[test]
     fn tests_that_are_imported_are_known() {
         for (text, expected) in [
-            ("from a.b.tests.util import get, b", &["a/b/tests/"][..]),
-            ("import os, a.tests.x as y", &["a/tests/"]),
+            ("from a.b.tests.util import get", &["a/b/tests/"][..]),
             ("from . import tests, x", &["a/b/tests/"]),
-            (
-                "from . import (  # why\n    x,  # that\n    tests as t,\n)\nimport a.test",
-                &["a/b/tests/", "a/test/"],
-            ),
-            ("from . import x, \\\n    tests", &["a/b/tests/"]),
-            ("from a import (tests, x)", &["a/tests/"]),
-            ("from .tests import x", &["a/b/tests/"]),
-            ("from ..test.deep import x", &["a/test/"]),
-            ("from .. import test", &["a/test/"]),
-            ("from .....far.tests import x", &["far/tests/"]),
+            ("from ..test.test_deep import x", &["a/test/"]),
             ("from .test_x import *", &["a/b/test_x.py"]),
-            ("from . import test_x", &["a/b/test_x.py"]),
+            ("from .test_x.test_y import z", &["a/b/test_x.py", "a/b/test_x/test_y.py"]),
+            ("from .test_x import tests", &["a/b/test_x.py", "a/b/test_x/tests/"]),
+            ("from .conftest import x", &["a/b/conftest.py"]),
             ("from .testing import x", &[]),
             ("import tests.x, test_x", &[]),
-            ("def run():\n    from .tests import x", &[]),
-            ("from\nimport\nfrom x import\nfrom x import (", &[]),
         ] {
-            let mut found = imported_tests(text, "a/b/__init__.py");
-            found.dedup();
-            assert_eq!(found, expected, "{text}");
+            assert_eq!(imported_tests(text, "a/b/__init__.py"), expected, "{text}");
         }
     }
 

@@ -5,6 +5,7 @@ mod draft;
 mod export;
 mod file_name;
 mod hashes;
+mod imports;
 pub(crate) mod inittab;
 pub(crate) mod install;
 pub mod lock;
