@@ -2,9 +2,10 @@
 
 mod cli_support;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
 use cli_support::Place;
 use sha2::{Digest as _, Sha256};
@@ -93,6 +94,30 @@ fn commands_at_the_same_time_lose_nothing() {
     assert!(manifest.contains("packages = [\"frame\", \"yam\"]"), "{manifest}");
     let tree = place.faasm("tree --offline --locked").assert().success();
     assert_eq!(stdout(&tree), "frame 3.1\n└── num 2.5\nyam 6.0\n└── libyam 0.2\n");
+}
+
+/// What was changed meanwhile is what it then reads.
+#[test]
+fn tree_waits_for_other_commands() {
+    let place = package();
+    let other = File::open(place.path()).unwrap();
+    other.lock().unwrap();
+    let mut tree = Command::new(env!("CARGO_BIN_EXE_cargo-faasm-under-test"))
+        .args(["faasm", "tree", "--offline"])
+        .current_dir(place.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tree.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().unwrap();
+    assert!(first.contains("Waiting for another command"), "{first}");
+    let manifest = fs::read_to_string(place.path().join("Cargo.toml")).unwrap();
+    place.file("Cargo.toml", manifest + "packages = ['frame']\n");
+    drop(other);
+    assert!(lines.any(|it| it.contains("Adding frame 3.1")));
+    let output = tree.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "frame 3.1\n└── num 2.5\n");
 }
 
 #[test]
@@ -195,10 +220,12 @@ fn index(files: &[(&str, &str)]) -> String {
 fn recipes_are_written() {
     let place = package();
     let manifest = fs::read_to_string(place.path().join("Cargo.toml")).unwrap();
+    fs::create_dir(place.path().join("recipes/off")).unwrap();
+    place.file("recipes/off/meta.yaml", "package: {name: off, version: '1', _disabled: true}\n");
     let index = index(&[
         (
             "pyproject.toml",
-            "[build-system]\nrequires = ['setuptools', 'Num>=2', 'libyam', 'thing', 'yam; python_version<\"3\"']\n",
+            "[build-system]\nrequires = ['setuptools', 'Num>=2', 'libyam', 'off', 'thing', 'yam; python_version<\"3\"']\n",
         ),
         (
             "PKG-INFO",
@@ -225,7 +252,9 @@ fn recipes_are_written() {
         assert!(text.contains(part), "{part:?} is missing in {text}");
     }
     place.faasm("recipe check recipes/thing --offline").assert().success();
-    // With the recipe that there is now.
+    // What the index has under the name of a C library, what is disabled and the package itself are nothing to build with.
+    new("recipe new thing --dir again").assert().success();
+    assert_eq!(fs::read_to_string(place.path().join("again/thing/meta.yaml")).unwrap(), text);
     let again = new("recipe new thing").assert().code(3);
     assert!(stderr(&again).contains("recipes/thing exists already"), "{}", stderr(&again));
     // Without a folder of recipes, and whatever is wrong with the package.
@@ -236,8 +265,11 @@ fn recipes_are_written() {
         "Cargo.toml",
         manifest.replace("[\"recipes\"]", "['recipes', 'else']\nrequirements = ['missing.txt']"),
     );
+    fs::create_dir_all(place.path().join("more/num")).unwrap();
+    place.file("more/num/meta.yaml", "package: {name: num, version: '2.5'}\n");
     let beside = new("recipe new thing --dir more").assert().success();
     assert!(stderr(&beside).contains("are not looked at: failed to read"), "{}", stderr(&beside));
+    assert_eq!(fs::read_to_string(place.path().join("more/thing/meta.yaml")).unwrap(), text);
     let other = new("recipe new thing==2.0").assert().failure();
     assert!(
         stderr(&other).contains("no source and no pure Python wheel of version 2.0"),

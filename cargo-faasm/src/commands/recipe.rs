@@ -48,11 +48,12 @@ fn new(
         }
         None => (package, None),
     };
-    // What is wrong with the package around is no reason to have no recipe, nor that its folder of recipes is not there yet.
-    let mut folders = around(global, fs::canonicalize(folder).ok()).unwrap_or_else(|error| {
+    // A recipe is written even if the package around is broken, or its folder of recipes is missing.
+    let beside = fs::canonicalize(folder).ok();
+    let mut folders = around(global, beside.clone()).unwrap_or_else(|error| {
         let reason = sentence(error.as_ref());
         shell.warn(format_args!("recipes of the package here are not looked at: {reason}"));
-        Vec::new()
+        Vec::from_iter(beside)
     });
     folders.retain(|it| it.is_dir());
     let steps = Steps::new(*shell, format);

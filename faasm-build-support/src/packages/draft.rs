@@ -72,14 +72,14 @@ pub fn draft(cx: &Context, name: &str, version: Option<&Version>, folders: &[Pat
     if let Some(system) = &system {
         // A package with a recipe may have headers or libraries, and those for this machine must not be taken. C libraries are not on
         // the index: what has the name of one there is another thing, as `blis` is.
-        let known = recipes::readable(cx, folders)?;
-        let is_built = |name: &String| {
-            known.get(name).is_some_and(|it| {
-                it.build.package_type == PackageType::Package && !it.package.disabled && *name != project
-            })
-        };
+        let recipes = recipes::all_readable(cx, folders)?.into_iter();
+        let built: BTreeSet<String> = recipes
+            .filter(|it| it.build.package_type == PackageType::Package && !it.package.disabled)
+            .map(|it| it.name())
+            .collect();
         let with = system.requirements().filter(|it| it.applies(&environment, &[])).map(|it| it.name);
-        recipe.requirements.host = with.filter(is_built).collect::<BTreeSet<_>>().into_iter().collect();
+        let with: BTreeSet<String> = with.filter(|it| *it != project && built.contains(it)).collect();
+        recipe.requirements.host = with.into_iter().collect();
         if system.uses_rust() {
             recipe.requirements.executable.push("rustup".to_owned());
         }

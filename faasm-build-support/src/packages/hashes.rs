@@ -40,8 +40,9 @@ pub(super) fn check(locked: &[Locked], hashes: &BTreeMap<String, Hashes>) -> Res
         };
         if !sha256.is_some_and(|it| allowed.contains(it)) {
             let has = sha256.map_or_else(|| "no hash".to_owned(), |it| format!("the hash sha256:{it}"));
-            let reason =
-                format!("{what}, which would be used, has {has}, and `{name}` may not have that{advice}");
+            let reason = format!(
+                "{what}, which would be used, has {has}, and `{name}` has to have one of those here{advice}"
+            );
             return Err(Error::Manifest { path: path.clone(), reason });
         }
     }
@@ -69,7 +70,7 @@ mod tests {
             check(&[locked], &hashes)
         };
         for (source, part) in [
-            (wheel, "a-1-py3-none-any.whl, which would be used, has the hash sha256:aa, and `a` may not"),
+            (wheel, "a-1-py3-none-any.whl, which would be used, has the hash sha256:aa, and `a` has to"),
             (
                 recipe("pypi: a==1, sha256: aa"),
                 "the source of a 1, which would be used, has the hash sha256:aa",

@@ -82,10 +82,21 @@ impl Recipes {
 /// When a folder cannot be read.
 pub fn readable(cx: &Context, folders: &[PathBuf]) -> Result<BTreeMap<String, Recipe>> {
     let mut recipes = BTreeMap::new();
+    for recipe in all_readable(cx, folders)? {
+        recipes.entry(recipe.name()).or_insert(recipe);
+    }
+    Ok(recipes)
+}
+
+/// All recipes that can be read.
+///
+/// # Errors
+///
+/// When a folder cannot be read.
+pub(super) fn all_readable(cx: &Context, folders: &[PathBuf]) -> Result<Vec<Recipe>> {
+    let mut recipes = Vec::new();
     for folder in folders.iter().chain([&shipped(cx)?]) {
-        for recipe in directories(folder)?.iter().filter_map(|it| Recipe::read(it).ok()) {
-            recipes.entry(recipe.name()).or_insert(recipe);
-        }
+        recipes.extend(directories(folder)?.iter().filter_map(|it| Recipe::read(it).ok()));
     }
     Ok(recipes)
 }

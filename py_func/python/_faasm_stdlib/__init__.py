@@ -37,7 +37,7 @@ class _Finder:
 
 class _Packages:
     """Finds packages that have nothing but extension modules. Elsewhere their directory is enough for them to be found; here these modules
-    have no files. Nor has such a package a place, so `importlib.resources` finds nothing in it."""
+    have no files. Nor has such a package a place, so `importlib.resources` raises `ValueError` for it."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):

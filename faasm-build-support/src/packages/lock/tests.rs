@@ -245,7 +245,8 @@ fn other_hashes_are_refused() {
     };
     // Whether versions are chosen or read. `num` is there because `frame` requires it, and `frame` has no source to compare.
     for (mode, there) in [(Mode::Keep, false), (Mode::Keep, true), (Mode::Locked, true)] {
-        for (name, part) in [("num", "hash sha256:aa, and `num` may not have that"), ("frame", "has no hash")]
+        for (name, part) in
+            [("num", "hash sha256:aa, and `num` has to have one of those here"), ("frame", "has no hash")]
         {
             let error = lock(name, &["bb"], &mode).unwrap_err().to_string();
             assert!(error.contains("requirements.txt") && error.contains(part), "{error}");
