@@ -30,8 +30,8 @@ pub(crate) fn directory(global: &Global) -> anyhow::Result<PathBuf> {
 }
 
 /// Waits until no other command changes the packages of a package, and holds others up until it is dropped. The directory is what is
-/// locked, since the files in it are replaced. Builds do not wait: one that chooses versions at the same time can put its lock file, which is a
-/// whole one, in the place of what was written meanwhile. The next command then chooses for what is required again.
+/// locked, since the files in it are replaced. Builds do not wait: one that chooses versions at the same time can put its lock file,
+/// which is a whole one, in the place of what was written meanwhile. The next command then chooses for what is required again.
 pub(crate) fn alone(shell: &Shell, directory: &Path) -> anyhow::Result<File> {
     let open = || format!("failed to open {}", directory.display());
     let file = File::open(directory).with_context(open)?;

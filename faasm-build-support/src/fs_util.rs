@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -70,11 +70,19 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     write().map_err(Error::io("write", path))
 }
 
+/// The paths of what is in a directory, sorted.
+pub(crate) fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    let read =
+        || fs::read_dir(directory)?.map(|it| it.map(|it| it.path())).collect::<std::io::Result<Vec<_>>>();
+    let mut paths = read().map_err(Error::io("read the directory", directory))?;
+    paths.sort();
+    Ok(paths)
+}
+
 /// The files below a directory with their relative paths, sorted, without byte code.
 pub(crate) fn read_tree(root: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     fn visit(root: &Path, directory: &Path, files: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
-        for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
-            let path = entry.map_err(Error::io("read the directory", directory))?.path();
+        for path in entries(directory)? {
             if path.ends_with("__pycache__") {
                 continue;
             }

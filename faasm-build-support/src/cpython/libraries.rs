@@ -215,13 +215,11 @@ fn install(
 /// The C files of a directory, sorted so that the archive is always the same.
 pub(super) fn c_files(directory: &Path, excluded: &[&str]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
-        let path = entry.map_err(Error::io("read the directory", directory))?.path();
+    for path in fs_util::entries(directory)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.ends_with(".c") && !excluded.iter().any(|end| name.ends_with(end)) {
             files.push(path);
         }
     }
-    files.sort();
     Ok(files)
 }

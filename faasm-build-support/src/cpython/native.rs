@@ -104,8 +104,7 @@ fn install(source: &Path, build: &Path, directory: &Path) -> Result<()> {
     let place = build.join("pybuilddir.txt");
     let place = fs::read_to_string(&place).map_err(Error::io("read", &place))?;
     let data = build.join(place.trim());
-    for entry in fs::read_dir(&data).map_err(Error::io("read the directory", &data))? {
-        let path = entry.map_err(Error::io("read the directory", &data))?.path();
+    for path in fs_util::entries(&data)? {
         if let Some(name) = path.file_name().filter(|it| it.to_string_lossy().starts_with("_sysconfigdata")) {
             fs::copy(&path, library.join(name)).map_err(Error::io("copy", &path))?;
         }

@@ -8,7 +8,7 @@ use std::str::FromStr as _;
 use faasm_recipe::{Environment, PackageType, Recipe, Requirement};
 use pep440_rs::{Version, VersionSpecifiers};
 
-use super::build::BuildSystem;
+use super::build::{BuildSystem, only_directory};
 use super::metadata::Metadata;
 use super::{file_name, recipes};
 use crate::cpython;
@@ -53,8 +53,8 @@ pub fn draft(cx: &Context, name: &str, version: Option<&Version>, folders: &[Pat
 
     let is_wheel = file.name.ends_with(".whl");
     let pure = files.iter().find(|it| file_name::pure_wheel(&it.name).as_ref() == Some(&version));
-    let metadata = metadata(cx, &project, &files, &version, unpacked.path())?;
-    let top = if is_wheel { unpacked.path().to_path_buf() } else { only_directory(unpacked.path())? };
+    let top = only_directory(unpacked.path())?;
+    let metadata = metadata(cx, &project, &files, &version, &top)?;
     let system = if is_wheel { None } else { Some(BuildSystem::read(&top)?) };
 
     let mut recipe = Recipe::default();
@@ -136,7 +136,7 @@ fn metadata(
     project: &str,
     files: &[ProjectFile],
     version: &Version,
-    unpacked: &Path,
+    top: &Path,
 ) -> Result<Metadata> {
     let of_version = |file: &&ProjectFile| {
         file.name.ends_with(".whl") && file.name.split('-').nth(1).is_some_and(|it| it == version.to_string())
@@ -147,7 +147,7 @@ fn metadata(
     if let Some(wheel) = beside.or_else(pure) {
         return Ok(Metadata::parse(&source::wheel_metadata(cx, project, wheel)?));
     }
-    let path = only_directory(unpacked)?.join("PKG-INFO");
+    let path = top.join("PKG-INFO");
     let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
     Ok(Metadata::parse(&text))
 }
@@ -155,24 +155,4 @@ fn metadata(
 /// What builds a source, for people.
 fn backend(system: &BuildSystem) -> String {
     if system.is_setuptools_rust() { "setuptools_rust".to_owned() } else { system.module().to_owned() }
-}
-
-fn only_directory(directory: &Path) -> Result<PathBuf> {
-    let entries = entries(directory)?;
-    Ok(match entries.as_slice() {
-        [only] if only.is_dir() => only.clone(),
-        _ => directory.to_path_buf(),
-    })
-}
-
-/// What is in a directory, sorted; nothing, if there is no such directory.
-fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
-    if !directory.is_dir() {
-        return Ok(Vec::new());
-    }
-    let read =
-        || fs::read_dir(directory)?.map(|it| it.map(|it| it.path())).collect::<std::io::Result<Vec<_>>>();
-    let mut paths = read().map_err(Error::io("read the directory", directory))?;
-    paths.sort();
-    Ok(paths)
 }

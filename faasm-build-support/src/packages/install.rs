@@ -58,9 +58,8 @@ struct File {
 
 /// Finds the files that others read than people and compilers. `prefix` is the path of `directory`, with a slash at its end.
 fn list(directory: &Path, prefix: &str, in_tests: bool, files: &mut Vec<File>) -> Result<()> {
-    for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
-        let entry = entry.map_err(Error::io("read the directory", directory))?;
-        let (path, name) = (entry.path(), entry.file_name());
+    for path in fs_util::entries(directory)? {
+        let name = path.file_name().unwrap_or_default();
         let relative = format!("{prefix}{}", name.to_string_lossy());
         if path.is_dir() {
             if name != "__pycache__" {
@@ -128,8 +127,7 @@ fn is_left_out(path: &Path) -> bool {
 /// Whether there are modules below a directory that are named as tests are. A package `test` can be one for whoever writes tests:
 /// Django has such.
 fn has_tests(directory: &Path) -> Result<bool> {
-    for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
-        let path = entry.map_err(Error::io("read the directory", directory))?.path();
+    for path in fs_util::entries(directory)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let is_test =
             name.strip_suffix(".py").is_some_and(|it| it.starts_with("test_") || it.ends_with("_test"));

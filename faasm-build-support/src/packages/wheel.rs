@@ -144,8 +144,7 @@ fn place(file: &str) -> Option<&str> {
 /// The paths of all files below a directory, with `/`, sorted.
 fn files(root: &Path) -> Result<Vec<String>> {
     fn walk(root: &Path, directory: &Path, files: &mut Vec<String>) -> Result<()> {
-        for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
-            let path = entry.map_err(Error::io("read the directory", directory))?.path();
+        for path in fs_util::entries(directory)? {
             if path.is_dir() {
                 walk(root, &path, files)?;
             } else if let Ok(relative) = path.strip_prefix(root) {

@@ -13,6 +13,7 @@ use super::{Toolchain, wasi_sdk, zig};
 use crate::cache::Key;
 use crate::command;
 use crate::error::{Error, Result};
+use crate::fs_util;
 use crate::progress::Context;
 
 const RECIPE: &str = "4";
@@ -199,12 +200,8 @@ impl Library {
 
 /// The C++ files of a directory, in the order of their names.
 fn sources(directory: &Path) -> Result<Vec<PathBuf>> {
-    let read = || -> std::io::Result<Vec<PathBuf>> {
-        fs::read_dir(directory)?.map(|entry| entry.map(|it| it.path())).collect()
-    };
-    let mut files = read().map_err(Error::io("read", directory))?;
+    let mut files = fs_util::entries(directory)?;
     files.retain(|file| file.extension().is_some_and(|it| it == "cpp"));
-    files.sort();
     Ok(files)
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use faasm_wasm_link::object;
 
 use crate::error::{Error, Result};
+use crate::fs_util;
 
 /// What the file names of extension modules end with, the longest first.
 const SUFFIXES: [&str; 3] = [".cpython-313-wasm32-wasi.so", ".abi3.so", ".so"];
@@ -58,8 +59,7 @@ pub(super) fn collect(package: &str, site: &Path, objects: &Path) -> Result<Vec<
 /// elsewhere.
 pub(super) fn top_level(site: &Path) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    for entry in fs::read_dir(site).map_err(Error::io("read the directory", site))? {
-        let path = entry.map_err(Error::io("read the directory", site))?.path();
+    for path in fs_util::entries(site)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let module = match name.strip_suffix(".py") {
             Some(stem) => Some(stem.to_owned()),
@@ -74,8 +74,7 @@ pub(super) fn top_level(site: &Path) -> Result<BTreeSet<String>> {
 
 /// Whether there is a file in Python in a directory, or below it.
 fn has_modules(directory: &Path) -> Result<bool> {
-    for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
-        let path = entry.map_err(Error::io("read the directory", directory))?.path();
+    for path in fs_util::entries(directory)? {
         if path.extension().is_some_and(|it| it == "py") || (path.is_dir() && has_modules(&path)?) {
             return Ok(true);
         }
@@ -90,8 +89,7 @@ pub(crate) fn init_symbol(module: &str) -> String {
 }
 
 fn find(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(directory).map_err(Error::io("read the directory", directory))? {
-        let path = entry.map_err(Error::io("read the directory", directory))?.path();
+    for path in fs_util::entries(directory)? {
         if path.is_dir() {
             find(&path, found)?;
         } else if path.extension().is_some_and(|it| it == "so") {

@@ -226,8 +226,7 @@ fn search(option: &str, directories: &[PathBuf]) -> String {
 }
 
 fn overlay(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(from).map_err(Error::io("read the directory", from))? {
-        let path = entry.map_err(Error::io("read the directory", from))?.path();
+    for path in fs_util::entries(from)? {
         let target = to.join(path.file_name().unwrap_or_default());
         let extension = path.extension().unwrap_or_default();
         if path.is_dir() {

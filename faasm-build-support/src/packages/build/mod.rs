@@ -16,6 +16,7 @@ mod wrapper;
 
 pub(super) use backend::BuildSystem;
 pub(crate) use collect::init_symbol;
+pub(super) use source::only_directory;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -113,8 +114,7 @@ impl Package {
             return Ok(Vec::new());
         }
         let mut modules = Vec::new();
-        for entry in fs::read_dir(&objects).map_err(Error::io("read the directory", &objects))? {
-            let path = entry.map_err(Error::io("read the directory", &objects))?.path();
+        for path in fs_util::entries(&objects)? {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             modules.push((name, path));
         }
@@ -164,12 +164,8 @@ impl Package {
         if !directory.is_dir() {
             return Ok(Vec::new());
         }
-        let read = || {
-            fs::read_dir(&directory)?.map(|it| it.map(|it| it.path())).collect::<std::io::Result<Vec<_>>>()
-        };
-        let mut paths = read().map_err(Error::io("read the directory", &directory))?;
+        let mut paths = fs_util::entries(&directory)?;
         paths.retain(|path| path.extension().is_some_and(|it| it == "a"));
-        paths.sort();
         Ok(paths)
     }
 }

@@ -172,12 +172,9 @@ fn last_part(url: &str) -> String {
     path.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
-/// The only directory that an archive has at its top, as archives of sources do.
-fn only_directory(directory: &Path) -> Result<PathBuf> {
-    let read =
-        || fs::read_dir(directory)?.map(|it| it.map(|it| it.path())).collect::<std::io::Result<Vec<_>>>();
-    let entries = read().map_err(Error::io("read the directory", directory))?;
-    Ok(match entries.as_slice() {
+/// The only directory that an archive has at its top, as archives of sources do; that of the archive, if there is more.
+pub(in crate::packages) fn only_directory(directory: &Path) -> Result<PathBuf> {
+    Ok(match fs_util::entries(directory)?.as_slice() {
         [only] if only.is_dir() => only.clone(),
         _ => directory.to_path_buf(),
     })

@@ -4,9 +4,10 @@
 //! <https://packaging.python.org/en/latest/specifications/entry-points/>.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::fs_util;
 use crate::source;
 
 /// What a wheel requires: the values of `Requires-Dist` in its metadata.
@@ -28,7 +29,7 @@ fn headers<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
 pub(super) fn install(wheel: &Path, site: &Path, bin: &Path, python: &Path) -> Result<()> {
     let unpacked = tempfile::tempdir_in(site).map_err(Error::io("create a directory in", site))?;
     source::unpack(wheel, unpacked.path())?;
-    for path in entries(unpacked.path())? {
+    for path in fs_util::entries(unpacked.path())? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.ends_with(".data") {
             install_data(&path, site, bin, python)?;
@@ -45,13 +46,13 @@ pub(super) fn install(wheel: &Path, site: &Path, bin: &Path, python: &Path) -> R
 /// Takes out what a wheel keeps in its `.data` directory. Headers and data have no place in an isolated environment.
 fn install_data(data: &Path, site: &Path, bin: &Path, python: &Path) -> Result<()> {
     for scheme in ["purelib", "platlib"].map(|it| data.join(it)).iter().filter(|it| it.is_dir()) {
-        for path in entries(scheme)? {
+        for path in fs_util::entries(scheme)? {
             merge(&path, &site.join(path.file_name().unwrap_or_default()))?;
         }
     }
     let scripts = data.join("scripts");
     if scripts.is_dir() {
-        for path in entries(&scripts)? {
+        for path in fs_util::entries(&scripts)? {
             let to = bin.join(path.file_name().unwrap_or_default());
             let content = fs::read(&path).map_err(Error::io("read", &path))?;
             // The first line of a script for Python is to name the interpreter that it is installed for.
@@ -68,7 +69,7 @@ fn install_data(data: &Path, site: &Path, bin: &Path, python: &Path) -> Result<(
 /// Moves a file or directory to where there may be a directory already.
 fn merge(from: &Path, to: &Path) -> Result<()> {
     if from.is_dir() && to.is_dir() {
-        for path in entries(from)? {
+        for path in fs_util::entries(from)? {
             merge(&path, &to.join(path.file_name().unwrap_or_default()))?;
         }
         return Ok(());
@@ -119,11 +120,6 @@ fn write_program(path: &Path, content: &[u8]) -> Result<()> {
 
     fs::write(path, content).map_err(Error::io("write", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(Error::io("make executable", path))
-}
-
-fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
-    let read = || fs::read_dir(directory)?.map(|it| it.map(|it| it.path())).collect::<std::io::Result<_>>();
-    read().map_err(Error::io("read the directory", directory))
 }
 
 #[cfg(test)]
